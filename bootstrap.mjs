@@ -20,7 +20,9 @@ function run(command, args, what) {
   }
 }
 
-const lockHash = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex')
+const lockHash = createHash('sha256')
+  .update(readFileSync(join(root, 'package-lock.json')))
+  .digest('hex')
 if (!existsSync(installed) || readFileSync(installed, 'utf8') !== lockHash) {
   console.error('pgflex: installing packages (once, about a minute) …')
   run('npm', ['ci', '--loglevel=error', '--no-audit', '--no-fund'], 'npm ci')

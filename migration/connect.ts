@@ -1,0 +1,184 @@
+import { readFileSync } from 'node:fs'
+import type { ConnectionOptions } from 'node:tls'
+import pg from 'pg'
+import { errorText, isTransient, MigrationError, sqlState } from './errors.ts'
+
+export type SslMode = 'Prefer' | 'Require' | 'VerifyCA' | 'VerifyFull'
+
+/** Where a server is and who we are there; the password comes from the secret store at the moment of connecting. */
+export interface Endpoint {
+  side: 'source' | 'target'
+  host: string
+  port: number
+  user: string
+  sslMode: SslMode
+  /** PEM file with the certificate authorities to trust; default: those of Node. */
+  caFile?: string
+  password(): Promise<string>
+}
+
+export interface ConnectOptions {
+  database: string
+  /** Shown to the DBA in pg_stat_activity.application_name, after `pgflex `. */
+  purpose: string
+  /** Opens a walsender that accepts replication commands and simple queries only. */
+  replication?: boolean
+  /** More run-time parameters, over {@link SESSION_SETTINGS}. */
+  settings?: Record<string, string>
+}
+
+/** A connected client that closes itself at the end of an `await using` block. */
+export type Connection = pg.Client & AsyncDisposable
+
+/**
+ * Settings of every session. Text values of a session follow the server's, the database's and the role's
+ * defaults unless they are set here; PostgreSQL's own subscriber forces the first three for this reason.
+ * row_security=off makes a policy that would hide rows an error instead of missing rows.
+ * https://www.postgresql.org/docs/current/runtime-config-client.html
+ */
+const SESSION_SETTINGS: Record<string, string> = {
+  datestyle: 'ISO',
+  intervalstyle: 'postgres',
+  extra_float_digits: '3',
+  bytea_output: 'hex',
+  xmloption: 'content',
+  timezone: 'UTC',
+  search_path: 'pg_catalog',
+  row_security: 'off',
+  standard_conforming_strings: 'on',
+  statement_timeout: '0',
+  lock_timeout: '0',
+  idle_in_transaction_session_timeout: '0',
+  // The database may be frozen for cutover, or read-only by default for its users: our sessions still have to work.
+  default_transaction_read_only: 'off',
+}
+
+/** Long enough for a distant server with TLS, short enough to tell a wrong address within a minute. */
+const CONNECT_TIMEOUT_MS = 15_000
+
+/**
+ * Opens a connection with the session settings that carry values exactly.
+ *
+ * @throws {MigrationError} 603000 unreachable, 603001 no TLS, 603100 wrong user or password, 603102 no such database
+ */
+export async function connect(endpoint: Endpoint, options: ConnectOptions): Promise<Connection> {
+  const config = await clientConfig(endpoint, options)
+  try {
+    return await open(config)
+  } catch (error) {
+    // libpq's "prefer": TLS when the server has it, else plain.
+    const plain = endpoint.sslMode === 'Prefer' && error instanceof Error && /does not support SSL/i.test(error.message)
+    if (!plain) throw connectError(endpoint, options, error)
+    try {
+      return await open({ ...config, ssl: false })
+    } catch (plainError) {
+      throw connectError(endpoint, options, plainError)
+    }
+  }
+}
+
+/** The node-postgres configuration of a connection; exported for libraries that open their own client. */
+export async function clientConfig(endpoint: Endpoint, options: ConnectOptions): Promise<pg.ClientConfig> {
+  const settings = { ...SESSION_SETTINGS, ...options.settings }
+  return {
+    host: endpoint.host,
+    port: endpoint.port,
+    user: endpoint.user,
+    password: await endpoint.password(),
+    database: options.database,
+    application_name: `pgflex ${options.purpose}`.slice(0, 63),
+    client_encoding: 'UTF8',
+    // A space or a backslash in a value would end it: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-OPTIONS
+    options: Object.entries(settings)
+      .map(([name, value]) => `-c ${name}=${value.replace(/[\\ ]/g, '\\$&')}`)
+      .join(' '),
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+    ssl: tlsOptions(endpoint),
+    ...(options.replication === true ? { replication: 'database' } : {}),
+    // Values are carried as PostgreSQL's own text, never through JavaScript types.
+    types: { getTypeParser: () => (value: string) => value },
+  } as pg.ClientConfig
+}
+
+/** libpq's sslmode in Node's terms: Prefer and Require encrypt without checking who answers. */
+function tlsOptions({ sslMode, caFile, host }: Endpoint): ConnectionOptions {
+  const ca = caFile === undefined ? {} : { ca: readFileSync(caFile) }
+  switch (sslMode) {
+    case 'Prefer':
+    case 'Require':
+      return { rejectUnauthorized: false, ...ca }
+    case 'VerifyCA':
+      return { rejectUnauthorized: true, checkServerIdentity: () => undefined, ...ca }
+    case 'VerifyFull':
+      return { rejectUnauthorized: true, servername: host, ...ca }
+  }
+}
+
+async function open(config: pg.ClientConfig): Promise<Connection> {
+  const client = new pg.Client(config)
+  // Without a listener a connection that breaks while idle ends the process; the next query reports it anyway.
+  client.on('error', () => {})
+  try {
+    await client.connect()
+  } catch (error) {
+    await client.end().catch(() => {})
+    throw error
+  }
+  return Object.assign(client, {
+    async [Symbol.asyncDispose]() {
+      await client.end().catch(() => {})
+    },
+  })
+}
+
+function connectError(
+  { side, host, port, user }: Endpoint,
+  { database, purpose }: ConnectOptions,
+  error: unknown,
+): MigrationError {
+  const server = `${side} server ${host}:${port}`
+  const options = { cause: error, target: side, retryable: isTransient(error) }
+  const state = sqlState(error)
+  if (state === '28P01' || state === '28000') {
+    return new MigrationError(
+      '603100',
+      `Authentication failed on the ${server} for user "${user}" (${purpose}): ${errorText(error)}.`,
+      {
+        ...options,
+        hint: `Check the user name and the password in secretParameters, and pg_hba.conf of the ${side}.`,
+      },
+    )
+  }
+  if (state === '3D000') {
+    return new MigrationError(
+      side === 'source' ? '603102' : 'TargetDatabaseMissing',
+      `Database "${database}" does not exist on the ${server}.`,
+      {
+        ...options,
+        hint: 'Database names are case-sensitive; list them with: select datname from pg_database.',
+      },
+    )
+  }
+  if (error instanceof Error && /does not support SSL/i.test(error.message)) {
+    return new MigrationError('603001', `The ${server} does not support TLS.`, {
+      ...options,
+      hint: 'Switch on TLS there, or set sslMode to Prefer.',
+    })
+  }
+  if (error instanceof Error && /certificate|self.signed|altnames|unable to verify/i.test(error.message)) {
+    return new MigrationError('603001', `The TLS certificate of the ${server} was not accepted: ${errorText(error)}.`, {
+      ...options,
+      hint: 'Give the certificate authority (setting PGFLEX_CA_FILE), or use sslMode Require.',
+    })
+  }
+  return new MigrationError(
+    '603000',
+    `Connection to the ${server}, database "${database}", failed (${purpose}): ${errorText(error)}.`,
+    {
+      ...options,
+      hint: `Check that the address is right, that the server is running, and that firewalls let this machine reach ${host}:${port}.`,
+    },
+  )
+}

@@ -1,0 +1,139 @@
+import type { Connection } from '../connect.ts'
+import { MigrationError } from '../errors.ts'
+
+/** The schema of pgflex in each target database; it goes when the migration of that database ends. */
+export const CONTROL_SCHEMA = 'pgflex'
+
+/**
+ * Makes the control schema, or finds that of this migration.
+ *
+ * @throws {MigrationError} ControlSchemaTaken when the database holds that of another migration
+ */
+export async function createControlSchema(target: Connection, migrationKey: string): Promise<void> {
+  await target.query('begin')
+  try {
+    // Two copies of an activity may come here at once: "if not exists" alone can still fail on the catalog's unique index.
+    await target.query(`select pg_advisory_xact_lock(hashtext('pgflex control schema'))`)
+    await target.query(DEFINITION)
+    await target.query(`insert into pgflex.migration (key) select $1 where not exists (select from pgflex.migration)`, [
+      migrationKey,
+    ])
+    const { rows } = await target.query<{ key: string }>('select key from pgflex.migration')
+    if (rows[0]?.key !== migrationKey) {
+      throw new MigrationError(
+        'ControlSchemaTaken',
+        `The target database belongs to another migration (${rows[0]?.key}).`,
+        {
+          hint: 'Let that migration end or cancel it; if it is gone for good, drop its schema: drop schema pgflex cascade.',
+        },
+      )
+    }
+    await target.query('commit')
+  } catch (error) {
+    await target.query('rollback').catch(() => {})
+    throw error
+  }
+}
+
+export async function dropControlSchema(target: Connection): Promise<void> {
+  await target.query('drop schema if exists pgflex cascade')
+}
+
+export async function hasControlSchema(target: Connection): Promise<boolean> {
+  const { rows } = await target.query(`select from pg_namespace where nspname = 'pgflex'`)
+  return rows.length > 0
+}
+
+const DEFINITION = `
+  create schema if not exists pgflex;
+
+  -- Whose control schema this is: exactly one row.
+  create table if not exists pgflex.migration (
+    key        text        primary key,
+    created_at timestamptz not null default now()
+  );
+
+  -- Who may write; see lease.ts.
+  create table if not exists pgflex.lease (
+    name       text        primary key,
+    fence      bigint      not null,
+    pids       int[]       not null default '{}',
+    expires_at timestamptz not null
+  );
+
+  -- Steps that are done once: their name and what came of them.
+  create table if not exists pgflex.step (
+    name        text        primary key,
+    detail      jsonb       not null default '{}',
+    finished_at timestamptz not null default now()
+  );
+
+  -- The statements of the schema, in the order of pg_dump; see schema/.
+  create table if not exists pgflex.statement (
+    section  text   not null,  -- pre-data, post-data
+    position int    not null,
+    kind     text   not null,  -- TABLE, INDEX, FK CONSTRAINT, TRIGGER ...
+    schema_name text,
+    object_name text,          -- what the statement makes or changes
+    table_name  text,          -- the table that an index, constraint or trigger belongs to
+    sql      text   not null,
+    state    text   not null default 'pending' check (state in ('pending', 'done', 'failed', 'skipped')),
+    message  text,
+    primary key (section, position)
+  );
+
+  -- The tables to copy, and the filter point of each; see load/.
+  create table if not exists pgflex.table_copy (
+    schema_name  text    not null,
+    table_name   text    not null,
+    batch        int     not null,
+    state        text    not null default 'queued' check (state in ('queued', 'loading', 'completed', 'errored')),
+    snapshot_lsn pg_lsn,           -- P(t): changes that commit at or after it are applied
+    rows_total   bigint  not null default 0,   -- estimate of the source's catalog
+    bytes_total  bigint  not null default 0,   -- heap and TOAST on the source
+    rows_done    bigint  not null default 0,
+    bytes_done   bigint  not null default 0,   -- of the COPY stream
+    started_at   timestamptz,
+    ended_at     timestamptz,
+    message      text,
+    primary key (schema_name, table_name)
+  );
+
+  -- How far the target is: one row for the slot of this database. It moves in the transaction that applies.
+  create table if not exists pgflex.progress (
+    slot         text    primary key,
+    start_lsn    pg_lsn  not null,  -- P0, the slot's consistent point
+    applied_lsn  pg_lsn  not null,  -- end of the last applied commit
+    inserts      bigint  not null default 0,
+    updates      bigint  not null default 0,
+    deletes      bigint  not null default 0,
+    truncates    bigint  not null default 0,
+    transactions bigint  not null default 0,
+    missed       bigint  not null default 0
+  );
+
+  -- Points of the plots.
+  create table if not exists pgflex.sample (
+    at              timestamptz not null default now(),
+    latency_seconds float8 not null,
+    lag_bytes       bigint not null,
+    rows_copied     bigint not null,
+    bytes_copied    bigint not null,
+    changes_applied bigint not null
+  );
+  create index if not exists sample_at on pgflex.sample (at);
+`
+
+/** True when a step has been recorded as done. */
+export async function isStepDone(target: Connection, name: string): Promise<boolean> {
+  const { rows } = await target.query('select from pgflex.step where name = $1', [name])
+  return rows.length > 0
+}
+
+/** Records a step as done; call it in the transaction that does the step, where there is one. */
+export async function markStepDone(target: Connection, name: string, detail: unknown = {}): Promise<void> {
+  await target.query('insert into pgflex.step (name, detail) values ($1, $2) on conflict (name) do nothing', [
+    name,
+    JSON.stringify(detail),
+  ])
+}

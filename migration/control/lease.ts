@@ -1,0 +1,143 @@
+import type { Connection } from '../connect.ts'
+import { MigrationError } from '../errors.ts'
+
+/**
+ * The right to write, in the target database. The platform runs an activity at least once and may run two
+ * copies of it at the same time; whoever holds the lease writes, and every transaction that writes checks
+ * the fence in itself ({@link checkFence}), so that a copy that was frozen while another took over commits
+ * nothing more.
+ *
+ * A lease is free for the taking when its holder's session is gone (its advisory lock is free: a crashed
+ * holder is replaced at once) or when it has expired (a holder that is frozen with its connection open: its
+ * sessions are then ended, since an open transaction of theirs could hold the row that we have to change).
+ */
+export interface Lease extends AsyncDisposable {
+  name: string
+  /** Grows with every change of hands. */
+  fence: string
+  /** Aborted when the lease is lost. */
+  lost: AbortSignal
+  /** Registers another session of the holder, to be ended by a successor that finds the holder frozen. */
+  addSession(connection: Connection): Promise<void>
+}
+
+/** A holder that has not renewed for so long is taken to be frozen. */
+const LEASE_SECONDS = 20
+/** Three renewals fit into a lease, so that one slow answer loses nothing. */
+const RENEW_MS = 6_000
+
+/** A terminated backend is gone within milliseconds, unless its machine is very busy: 0.1 s each. */
+const FROZEN_HOLDER_TRIES = 50
+
+/**
+ * Takes a lease, or says that somebody else holds it.
+ *
+ * @param connection a session of its own for the lease: it is used for renewals until the lease is disposed
+ * @returns undefined when another holder is alive
+ */
+export async function acquireLease(connection: Connection, name: string): Promise<Lease | undefined> {
+  await connection.query(
+    `insert into pgflex.lease (name, fence, expires_at) values ($1, 0, '-infinity') on conflict (name) do nothing`,
+    [name],
+  )
+  const { rows } = await connection.query<{ locked: string; expired: string }>(
+    `select pg_try_advisory_lock(hashtext('pgflex lease'), hashtext(name)) as locked, expires_at < now() as expired
+       from pgflex.lease where name = $1`,
+    [name],
+  )
+  const { locked, expired } = rows[0]!
+  if (locked !== 't' && (expired !== 't' || !(await replaceFrozenHolder(connection, name)))) return undefined
+  const taken = await connection.query<{ fence: string }>(
+    `update pgflex.lease
+        set fence = fence + 1, pids = array[pg_backend_pid()], expires_at = clock_timestamp() + make_interval(secs => $2)
+      where name = $1
+  returning fence`,
+    [name, LEASE_SECONDS],
+  )
+  const { fence } = taken.rows[0]!
+
+  const lost = new AbortController()
+  let renewing: Promise<void> = Promise.resolve()
+  const timer = setInterval(() => {
+    renewing = renew(connection, name, fence).catch((error) => lost.abort(error))
+  }, RENEW_MS)
+  return {
+    name,
+    fence,
+    lost: lost.signal,
+    async addSession(session) {
+      const { rows: pids } = await session.query<{ pid: string }>('select pg_backend_pid() as pid')
+      await connection.query('update pgflex.lease set pids = pids || $3::int where name = $1 and fence = $2', [
+        name,
+        fence,
+        pids[0]!.pid,
+      ])
+    },
+    async [Symbol.asyncDispose]() {
+      clearInterval(timer)
+      await renewing
+      await connection
+        .query(`update pgflex.lease set expires_at = '-infinity', pids = '{}' where name = $1 and fence = $2`, [
+          name,
+          fence,
+        ])
+        .catch(() => {})
+      await connection
+        .query(`select pg_advisory_unlock(hashtext('pgflex lease'), hashtext($1))`, [name])
+        .catch(() => {})
+    },
+  }
+}
+
+/**
+ * Ends the sessions of a holder that has not renewed in time, and takes over its advisory lock. The sessions
+ * run under our own role, which may end them without further rights.
+ */
+async function replaceFrozenHolder(connection: Connection, name: string): Promise<boolean> {
+  await connection.query(
+    `select pg_terminate_backend(a.pid)
+       from pgflex.lease, unnest(pids) as p (pid)
+       join pg_stat_activity as a using (pid)
+      where name = $1 and a.application_name like 'pgflex %' and a.datname = current_database()`,
+    [name],
+  )
+  for (let attempt = 0; attempt < FROZEN_HOLDER_TRIES; attempt++) {
+    const { rows } = await connection.query<{ locked: string }>(
+      `select pg_try_advisory_lock(hashtext('pgflex lease'), hashtext($1)) as locked, pg_sleep(0.1)`,
+      [name],
+    )
+    if (rows[0]!.locked === 't') return true
+  }
+  return false
+}
+
+async function renew(connection: Connection, name: string, fence: string): Promise<void> {
+  const { rowCount } = await connection.query(
+    `update pgflex.lease set expires_at = clock_timestamp() + make_interval(secs => $3) where name = $1 and fence = $2`,
+    [name, fence, LEASE_SECONDS],
+  )
+  if (rowCount !== 1) throw leaseLost(name)
+}
+
+/**
+ * Fails unless the lease still has this fence, and holds it until the end of the transaction: a successor
+ * waits for this transaction, or ends it.
+ *
+ * @throws {MigrationError} LeaseLost
+ */
+export async function checkFence(
+  connection: Connection,
+  { name, fence }: Pick<Lease, 'name' | 'fence'>,
+): Promise<void> {
+  const { rows } = await connection.query('select from pgflex.lease where name = $1 and fence = $2 for share', [
+    name,
+    fence,
+  ])
+  if (rows.length !== 1) throw leaseLost(name)
+}
+
+export function leaseLost(name: string): MigrationError {
+  return new MigrationError('LeaseLost', `Another copy of this activity has taken over (${name}); this one stops.`, {
+    retryable: true,
+  })
+}

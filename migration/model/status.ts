@@ -1,0 +1,162 @@
+/** What is known of a migration while it runs and after it has ended: the documents that GET is answered from. */
+
+export type DatabasePhase =
+  | 'Queued'
+  | 'PreparingSchema'
+  | 'CreatingSlot'
+  | 'CopyingData'
+  | 'BuildingIndexes'
+  | 'Following'
+  | 'CuttingOver'
+  | 'CleaningUp'
+  | 'Ended'
+
+export type MigrationDatabaseState =
+  | 'InProgress'
+  | 'WaitingForCutoverTrigger'
+  | 'Canceling'
+  | 'Canceled'
+  | 'Failed'
+  | 'Succeeded'
+
+/** One database of a migration. Times are ISO 8601 UTC. */
+export interface DatabaseStatus {
+  database: string
+  phase: DatabasePhase
+  migrationState: MigrationDatabaseState
+  startedOn?: string
+  endedOn?: string
+  /** Why it failed or what it waits for, in words. */
+  message?: string
+  tables: { queued: number; loading: number; completed: number; errored: number }
+  progress: { rowsDone: number; rowsTotal: number; bytesDone: number; bytesTotal: number; estimatedEnd?: string }
+  changes: ChangeCounters
+  /** Seconds since the oldest commit of the source that the target does not have; 0 only when true. */
+  latencySeconds?: number
+  /** Greatest latency seen while following. */
+  maxLatencySeconds?: number
+  lagBytes?: number
+  slot?: { name: string; walStatus: string; retainedBytes: number }
+  cutover?: CutoverReport
+  verification?: VerificationReport
+  warnings: string[]
+}
+
+/** Row changes read from the source after the load, and those applied to the target. */
+export interface ChangeCounters {
+  inserts: number
+  updates: number
+  deletes: number
+  truncates: number
+  incoming: number
+  applied: number
+  /** Source transactions applied. */
+  transactions: number
+  /** UPDATE or DELETE that touched no row on the target: 0 unless something is wrong. */
+  missed: number
+}
+
+export interface CutoverReport {
+  startedAt: string
+  endedAt?: string
+  /** From the freeze of writes to the last step. */
+  downtimeSeconds?: number
+  /** The source's flush LSN after the freeze: everything up to it is on the target. */
+  endLsn?: string
+  steps: { name: string; startedAt: string; endedAt?: string; message?: string }[]
+}
+
+export interface VerificationReport {
+  mode: 'Checksums' | 'Counts' | 'None'
+  result: 'Equal' | 'Different' | 'Skipped'
+  tables: number
+  rows: number
+  seconds: number
+  differences: { table: string; source: string; target: string }[]
+}
+
+/** The part of a migration that belongs to the server as a whole. */
+export interface ServerStatus {
+  phase: 'Queued' | 'Waiting' | 'Validating' | 'CopyingParameters' | 'Migrating' | 'Ended'
+  /** Set when the migration as a whole is over. */
+  outcome?: 'Succeeded' | 'Failed' | 'ValidationFailed' | 'Canceled'
+  /** What the user has to decide before it goes on. */
+  waitingFor?:
+    | 'WaitingForLogicalReplicationSetupRequestOnSourceDB'
+    | 'WaitingForDBsToMigrateSpecification'
+    | 'WaitingForTargetDBOverwriteConfirmation'
+    | 'WaitingForDataMigrationScheduling'
+    | 'WaitingForDataMigrationWindow'
+  endedAt?: string
+  error?: string
+  sourceVersion?: string
+  targetVersion?: string
+  validation?: ValidationDetails
+  parameters?: ParameterReport[]
+  warnings: string[]
+}
+
+export type ValidationState = 'Failed' | 'Succeeded' | 'Warning'
+
+/** Azure's shape; `hint` of a message is ours. */
+export interface ValidationSummaryItem {
+  type: string
+  state: ValidationState
+  messages?: { state: ValidationState; message: string }[]
+}
+
+export interface ValidationDetails {
+  status: ValidationState
+  validationStartTimeInUtc: string
+  validationEndTimeInUtc: string
+  serverLevelValidationDetails: ValidationSummaryItem[]
+  dbLevelValidationDetails: {
+    databaseName: string
+    startedOn: string
+    endedOn: string
+    summary: ValidationSummaryItem[]
+  }[]
+}
+
+/** One server parameter that differs from its default on the source, and what became of it. */
+export interface ParameterReport {
+  name: string
+  scope: 'server' | 'database'
+  database?: string
+  sourceValue: string
+  targetValue?: string
+  result: 'Equal' | 'Set' | 'NeedsRestart' | 'Reported' | 'NotSet'
+  reason?: string
+}
+
+export interface MigrationEvent {
+  at: string
+  level: 'info' | 'warning' | 'error'
+  database?: string
+  /** A stable word, such as `SlotCreated`. */
+  event: string
+  message: string
+}
+
+/** One point of the plots. */
+export interface Sample {
+  at: string
+  database: string
+  latencySeconds: number
+  lagBytes: number
+  rowsCopied: number
+  bytesCopied: number
+  changesApplied: number
+}
+
+export function newDatabaseStatus(database: string): DatabaseStatus {
+  return {
+    database,
+    phase: 'Queued',
+    migrationState: 'InProgress',
+    tables: { queued: 0, loading: 0, completed: 0, errored: 0 },
+    progress: { rowsDone: 0, rowsTotal: 0, bytesDone: 0, bytesTotal: 0 },
+    changes: { inserts: 0, updates: 0, deletes: 0, truncates: 0, incoming: 0, applied: 0, transactions: 0, missed: 0 },
+    warnings: [],
+  }
+}
