@@ -46,11 +46,17 @@ export async function acquireLease(connection: Connection, name: string): Promis
     [name],
   )
   const { locked, expired } = rows[0]!
-  if (locked !== 't' && (expired !== 't' || !(await replaceFrozenHolder(connection, name)))) return undefined
+  if (locked !== 't' && expired !== 't') return undefined
+  // Also after a crash: a session of the last holder may still be busy with its last statement.
+  await endSessions(connection, name)
+  if (locked !== 't' && !(await takeAdvisoryLock(connection, name))) return undefined
+  // "for update" waits for a transaction that has checked the old fence; a renewal does not (see checkFence).
   const taken = await connection.query<{ fence: string }>(
-    `update pgflex.lease
+    `with free as (select name from pgflex.lease where name = $1 for update)
+     update pgflex.lease as l
         set fence = fence + 1, pids = array[pg_backend_pid()], expires_at = clock_timestamp() + make_interval(secs => $2)
-      where name = $1
+       from free
+      where l.name = free.name
   returning fence`,
     [name, LEASE_SECONDS],
   )
@@ -89,18 +95,23 @@ export async function acquireLease(connection: Connection, name: string): Promis
   }
 }
 
-/**
- * Ends the sessions of a holder that has not renewed in time, and takes over its advisory lock. The sessions
- * run under our own role, which may end them without further rights.
- */
-async function replaceFrozenHolder(connection: Connection, name: string): Promise<boolean> {
+/** Ends the last holder's sessions; they run under our own role, which may end them without further rights. */
+async function endSessions(connection: Connection, name: string): Promise<void> {
   await connection.query(
     `select pg_terminate_backend(a.pid)
-       from pgflex.lease, unnest(pids) as p (pid)
+       from pgflex.lease
+       cross join unnest(pids) as p (pid)
        join pg_stat_activity as a using (pid)
-      where name = $1 and a.application_name like 'pgflex %' and a.datname = current_database()`,
+      where name = $1
+        and a.pid <> pg_backend_pid()
+        and a.datname = current_database()
+        and a.application_name like 'pgflex %'`,
     [name],
   )
+}
+
+/** Waits for the advisory lock of a holder whose sessions have just been ended. */
+async function takeAdvisoryLock(connection: Connection, name: string): Promise<boolean> {
   for (let attempt = 0; attempt < FROZEN_HOLDER_TRIES; attempt++) {
     const { rows } = await connection.query<{ locked: string }>(
       `select pg_try_advisory_lock(hashtext('pgflex lease'), hashtext($1)) as locked, pg_sleep(0.1)`,
@@ -121,7 +132,9 @@ async function renew(connection: Connection, name: string, fence: string): Promi
 
 /**
  * Fails unless the lease still has this fence, and holds it until the end of the transaction: a successor
- * waits for this transaction, or ends it.
+ * waits for this transaction, or ends it. FOR KEY SHARE conflicts with the successor's FOR UPDATE, and not
+ * with the holder's own renewals, which change no key column.
+ * https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-ROWS
  *
  * @throws {MigrationError} LeaseLost
  */
@@ -129,7 +142,7 @@ export async function checkFence(
   connection: Connection,
   { name, fence }: Pick<Lease, 'name' | 'fence'>,
 ): Promise<void> {
-  const { rows } = await connection.query('select from pgflex.lease where name = $1 and fence = $2 for share', [
+  const { rows } = await connection.query('select from pgflex.lease where name = $1 and fence = $2 for key share', [
     name,
     fence,
   ])
