@@ -23,8 +23,8 @@ export interface ConnectOptions {
   purpose: string
   /** Opens a walsender that accepts replication commands and simple queries only. */
   replication?: boolean
-  /** More run-time parameters, over {@link SESSION_SETTINGS}. */
-  settings?: Record<string, string>
+  /** More run-time parameters, over {@link SESSION_SETTINGS}; `none` leaves all as the server has them, to look at them. */
+  settings?: Record<string, string> | 'none'
 }
 
 /** A connected client that closes itself at the end of an `await using` block. */
@@ -79,7 +79,7 @@ export async function connect(endpoint: Endpoint, options: ConnectOptions): Prom
 
 /** The node-postgres configuration of a connection; exported for libraries that open their own client. */
 export async function clientConfig(endpoint: Endpoint, options: ConnectOptions): Promise<pg.ClientConfig> {
-  const settings = { ...SESSION_SETTINGS, ...options.settings }
+  const settings = options.settings === 'none' ? {} : { ...SESSION_SETTINGS, ...options.settings }
   return {
     host: endpoint.host,
     port: endpoint.port,

@@ -1,0 +1,94 @@
+import type { DatabaseContext } from '../context.ts'
+import { dropControlSchema, hasControlSchema } from '../control/control-schema.ts'
+import { errorText, isTransient } from '../errors.ts'
+import type { DatabaseOutcome } from '../model/activity.ts'
+import { dropPublicationAndSlot } from '../replicate/replication-slot.ts'
+import { validateForeignKeys } from '../schema/validate-foreign-keys.ts'
+import { archiveDatabase } from './archive-database.ts'
+import { cutoverSteps } from './cutover-steps.ts'
+import { databasesEnded, endMigration, hasEnded } from './end-migration.ts'
+import { unfreezeWrites, type FrozenFrom } from './freeze-writes.ts'
+import { connectIfThere } from './target-if-there.ts'
+
+/** ms; how long a server that cannot be reached may hold up the end; after that, what remains there is told. */
+const CLEANUP_LIMIT_MS = 10 * 60_000
+
+/**
+ * Ends the migration of a database, in whatever way: validates foreign keys after a cutover, lets writes in
+ * again on the source when there was none, keeps what the status pages show, and removes slot, publication
+ * and control schema. Each part is idempotent.
+ *
+ * @returns finished false when the host stops in between: call it again
+ */
+export async function endDatabase(context: DatabaseContext, outcome: DatabaseOutcome): Promise<{ finished: boolean }> {
+  const { phase, endedOn } = await context.status((status) =>
+    hasEnded(status)
+      ? status
+      : {
+          ...status,
+          phase: 'CleaningUp',
+          endedOn: status.endedOn ?? new Date().toISOString(),
+          ...(outcome.state === 'Canceled' ? { migrationState: 'Canceling' as const } : {}),
+        },
+  )
+  if (phase === 'Ended') {
+    // A call that died after its last write: the secrets may be gone, and there is nothing more to clean.
+    await endServerSide(context)
+    return { finished: true }
+  }
+  const late = Date.now() - Date.parse(endedOn!) > CLEANUP_LIMIT_MS
+  const remains: string[] = []
+  /** Runs one part; a server that is away is waited for, within limits. */
+  const part = async (what: string, work: () => Promise<unknown>): Promise<void> => {
+    try {
+      await work()
+    } catch (error) {
+      if (isTransient(error) && !late) throw error
+      remains.push(`${what}: ${errorText(error)}`)
+    }
+  }
+  if (outcome.state === 'Succeeded')
+    await part('Foreign keys were not all validated on the target', () => validateForeignKeys(context))
+  else
+    await part(`Writes may still be stopped on the source (alter database … reset default_transaction_read_only)`, () =>
+      letWritesIn(context),
+    )
+  if (context.draining.aborted) return { finished: false }
+  await part('The history of this migration was not kept', () => archiveDatabase(context))
+  await part(
+    'The replication slot and publication may remain on the source (pg_replication_slots, pg_publication)',
+    () => dropPublicationAndSlot(context),
+  )
+  await part('The schema pgflex may remain on the target', () => removeControlSchema(context))
+
+  await context.event({
+    level: outcome.state === 'Failed' ? 'error' : 'info',
+    event: `Database${outcome.state}`,
+    message: outcome.message ?? `"${context.database}": ${outcome.state}.`,
+  })
+  await context.status((status) => ({
+    ...status,
+    phase: 'Ended',
+    migrationState: outcome.state,
+    message: outcome.message,
+    warnings: [...new Set([...status.warnings, ...remains])],
+  }))
+  await endServerSide(context)
+  return { finished: true }
+}
+
+async function endServerSide(context: DatabaseContext): Promise<void> {
+  if ((await databasesEnded(context)).ended) await endMigration(context)
+}
+
+async function letWritesIn(context: DatabaseContext): Promise<void> {
+  await using target = await connectIfThere(context)
+  if (!target || !(await hasControlSchema(target))) return
+  const frozenFrom = await cutoverSteps(context, target).detail<FrozenFrom>('read freeze setting')
+  if (frozenFrom) await unfreezeWrites(context, frozenFrom)
+}
+
+async function removeControlSchema(context: DatabaseContext): Promise<void> {
+  await using target = await connectIfThere(context)
+  if (target) await dropControlSchema(target)
+}

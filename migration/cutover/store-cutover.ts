@@ -1,0 +1,27 @@
+import type { ServerContext } from '../context.ts'
+import { updateRecord } from '../store/migrations.ts'
+
+/**
+ * Stores a cutover that came as an event of the orchestration, so that it outlives every restart. A cutover
+ * that came by the resource is stored already, and asking twice is asking once.
+ *
+ * @param databases names from outside, not checked yet; all databases when it is no list
+ */
+export async function storeCutover(context: ServerContext, databases: unknown): Promise<object> {
+  const at = new Date().toISOString()
+  const asked = Array.isArray(databases) ? databases : undefined
+  const record = await updateRecord(context.documents, context.key, (current) => {
+    const names = current.properties.dbsToMigrate.filter((name) => asked === undefined || asked.includes(name))
+    const added = Object.fromEntries(names.map((name) => [name, { at, force: false }]))
+    return { ...current, requests: { ...current.requests, cutover: { ...added, ...current.requests.cutover } } }
+  })
+  const unknown = asked?.filter((name) => !record.properties.dbsToMigrate.includes(name as string)) ?? []
+  if (unknown.length > 0) {
+    await context.event({
+      level: 'warning',
+      event: 'UnknownDatabase',
+      message: `The Cutover event names databases that are not migrated here: ${unknown.map(String).join(', ')}.`,
+    })
+  }
+  return {}
+}

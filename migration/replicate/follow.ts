@@ -1,0 +1,26 @@
+import type { DatabaseContext } from '../context.ts'
+import { readRecord } from '../store/migrations.ts'
+import { replicateSlice } from './replicate-slice.ts'
+
+/** ms; a slice makes the cost of its start small and lets the platform move it: 20 to 60 s. */
+const SLICE_MS = 30_000
+
+/**
+ * Follows the source for one slice.
+ *
+ * @returns next: cutover when the user has asked for it, busy when another copy is at work, else slice
+ */
+export async function follow(context: DatabaseContext): Promise<{ next: 'slice' | 'cutover' | 'busy' }> {
+  await context.status((status) => ({ ...status, phase: 'Following', migrationState: 'WaitingForCutoverTrigger' }))
+  const { reason } = await replicateSlice(context, {
+    ms: context.sliceMs ?? SLICE_MS,
+    onCommand: () => isCutoverRequested(context),
+  })
+  if (reason === 'busy') return { next: 'busy' }
+  return { next: reason === 'command' ? 'cutover' : 'slice' }
+}
+
+async function isCutoverRequested({ documents, key, database }: DatabaseContext): Promise<boolean> {
+  const record = await readRecord(documents, key)
+  return record !== undefined && database in record.requests.cutover
+}

@@ -1,0 +1,26 @@
+import type { DatabaseContext } from '../context.ts'
+import { applyDatabaseSettings } from '../server/apply-database-settings.ts'
+import { applyPreData } from './apply-pre-data.ts'
+import { createTargetDatabase } from './create-database.ts'
+
+/** Makes the target database with its settings and everything that stands before the data. Idempotent. */
+export async function prepareDatabase(context: DatabaseContext): Promise<object> {
+  await context.status((status) => ({
+    ...status,
+    phase: 'PreparingSchema',
+    startedOn: status.startedOn ?? new Date().toISOString(),
+  }))
+  await createTargetDatabase(context)
+  {
+    await using target = await context.target('settings')
+    await applyDatabaseSettings(context, target)
+  }
+  const { statements, failed, warnings } = await applyPreData(context)
+  await context.status((status) => ({ ...status, warnings: [...new Set([...status.warnings, ...warnings])] }))
+  await context.event({
+    level: failed > 0 ? 'warning' : 'info',
+    event: 'SchemaPrepared',
+    message: `${statements} statements of the schema were applied${failed > 0 ? `, ${failed} failed` : ''}.`,
+  })
+  return {}
+}

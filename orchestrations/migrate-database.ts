@@ -1,0 +1,98 @@
+import type { OrchestrationContext, Task } from 'durable-functions'
+import type { DatabaseOutcome, MigrateDatabaseInput } from '../migration/model/activity.ts'
+import { ActivityFailed, after, call, schedule } from './activity.ts'
+
+/** Slices of one generation: each adds some rows to the history, which is replayed at every step. */
+const SLICES_PER_GENERATION = 20
+/** s; another copy of the slice is at work: look again when its lease may have ended. */
+const BUSY_PAUSE = 5
+
+/**
+ * Migrates one database: schema, slot, load, indexes, then replication slices in an eternal loop until the
+ * cutover, then the clean-up. Whatever happens to it ends here, so that it leaves the other databases alone.
+ */
+export function* migrateDatabase(context: OrchestrationContext): Generator<Task, DatabaseOutcome | undefined, unknown> {
+  const input = context.df.getInput<MigrateDatabaseInput>()!
+  const { key, database } = input
+  let outcome: DatabaseOutcome
+  try {
+    if (input.stage === 'load') yield* load(context, input)
+    const cutOver = yield* follow(context, input)
+    if (!cutOver) {
+      context.df.continueAsNew({ ...input, stage: 'follow' } satisfies MigrateDatabaseInput)
+      return undefined
+    }
+    outcome = { state: 'Succeeded' }
+  } catch (error) {
+    outcome = outcomeOf(error)
+  }
+  // Ending may be cut short by a host that stops: it says so, and goes on in the next call.
+  while (!(yield* call(context, 'endDatabase', { key, database, outcome }, 'forever')).finished);
+  return outcome
+}
+
+function* load(
+  context: OrchestrationContext,
+  { key, database, online }: MigrateDatabaseInput,
+): Generator<Task, void, unknown> {
+  context.df.setCustomStatus({ database, phase: 'load' })
+  yield* call(context, 'prepareDatabase', { key, database }, 'few')
+  if (online) yield* call(context, 'createSlot', { key, database })
+  const { width } = yield* call(context, 'planLoad', { key, database })
+  yield* copyAllTables(context, { key, database }, width)
+  while (!(yield* call(context, 'buildIndexes', { key, database })).finished);
+}
+
+/** The first copy activity runs with retries; the others help while they can, and their failures don't matter. */
+function* copyAllTables(
+  context: OrchestrationContext,
+  input: { key: string; database: string },
+  width: number,
+): Generator<Task, void, unknown> {
+  if (width > 1) {
+    const workers = Array.from({ length: width }, (_, worker) => schedule(context, 'copyTables', { ...input, worker }))
+    try {
+      yield context.df.Task.all(workers)
+    } catch {
+      // What is left is told by the call below.
+    }
+  }
+  for (;;) {
+    const { remaining, errored } = yield* call(context, 'copyTables', { ...input, worker: 0 })
+    if (remaining > 0) {
+      yield context.df.createTimer(after(context, 1))
+      continue
+    }
+    if (errored === 0) return
+    throw new ActivityFailed({
+      ok: false,
+      code: 'TablesErrored',
+      message: `${errored} ${errored === 1 ? 'table' : 'tables'} of "${input.database}" could not be copied.`,
+      hint: 'The list of tables shows each with its reason.',
+      retryable: false,
+    })
+  }
+}
+
+/** @returns true when the database has been cut over, false when it is time for a new generation */
+function* follow(
+  context: OrchestrationContext,
+  { key, database, online }: MigrateDatabaseInput,
+): Generator<Task, boolean, unknown> {
+  context.df.setCustomStatus({ database, phase: online ? 'follow' : 'cutover' })
+  for (let slice = 0; slice < SLICES_PER_GENERATION; slice++) {
+    if (online) {
+      const { next } = yield* call(context, 'replicateSlice', { key, database }, 'forever')
+      if (next === 'busy') yield context.df.createTimer(after(context, BUSY_PAUSE))
+      if (next !== 'cutover') continue
+    }
+    const { next } = yield* call(context, 'cutoverDatabase', { key, database }, 'forever')
+    if (next === 'finished') return true
+  }
+  return false
+}
+
+function outcomeOf(error: unknown): DatabaseOutcome {
+  if (!(error instanceof ActivityFailed)) throw error
+  return error.failure.code === 'Canceled' ? { state: 'Canceled' } : { state: 'Failed', message: error.message }
+}
