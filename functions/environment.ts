@@ -1,10 +1,14 @@
 import { join } from 'node:path'
 import { app } from '@azure/functions'
+import type { TokenCredential } from '@azure/identity'
 import type { Surroundings } from '../migration/context.ts'
+import { MigrationError } from '../migration/errors.ts'
 import { silentLogger, type Logger } from '../migration/log.ts'
 import type { ConfigurationWriter } from '../migration/server/configuration-writer.ts'
+import type { DocumentStore } from '../migration/store/documents.ts'
 import { fileDocuments } from '../migration/store/file-documents.ts'
 import { fileSecrets } from '../migration/store/file-secrets.ts'
+import type { SecretStore } from '../migration/store/secrets.ts'
 
 /**
  * The one file of the functions that reads environment and secrets.
@@ -42,23 +46,46 @@ async function openStores(): Promise<Omit<Surroundings, 'log'>> {
     sliceMs: sliceSeconds() * 1000,
     ...(environment['PGFLEX_CA_FILE'] ? { caFile: environment['PGFLEX_CA_FILE'] } : {}),
   }
-  const documentsUrl = environment['PGFLEX_DOCUMENTS_URL']
+  const [documents, secrets] = await Promise.all([openDocuments(), openSecrets()])
+  return { ...common, documents, secrets, ...(await openTargetToken()) }
+}
+
+// The Azure SDKs are loaded only where they are used: the local host starts without them.
+
+async function openDocuments(): Promise<DocumentStore> {
+  const location = environment['PGFLEX_DOCUMENTS_URL']
+  if (!location) return fileDocuments(join(home(), 'documents'))
+  const { blobDocuments, documentsContainer } = await import('../azure/blob-documents.ts')
+  return blobDocuments(documentsContainer(location, await credential()))
+}
+
+async function openSecrets(): Promise<SecretStore> {
   const vaultUrl = environment['PGFLEX_KEY_VAULT_URL']
-  if (documentsUrl && vaultUrl) {
-    // Loaded only where they are used: the local host starts without the Azure SDKs.
-    const { blobDocuments } = await import('../azure/blob-documents.ts')
+  if (vaultUrl) {
     const { keyVaultSecrets } = await import('../azure/key-vault-secrets.ts')
-    const { targetToken } = await import('../azure/target-token.ts')
-    const credential = await azureCredential()
-    return {
-      ...common,
-      documents: blobDocuments(documentsUrl, credential),
-      secrets: keyVaultSecrets(vaultUrl, credential),
-      ...(environment['PGFLEX_TARGET_AUTH'] === 'entra' ? { targetToken: targetToken(credential) } : {}),
-    }
+    return keyVaultSecrets(vaultUrl, await credential())
   }
-  const home = environment['PGFLEX_HOME'] ?? join(process.cwd(), '.pgflex')
-  return { ...common, documents: fileDocuments(join(home, 'documents')), secrets: fileSecrets(join(home, 'secrets')) }
+  // The instances of an app on Azure share no disk: passwords in a file would be lost with the instance.
+  if (environment['WEBSITE_INSTANCE_ID']) {
+    throw new MigrationError(
+      'NoKeyVault',
+      'The function app has no place for passwords: its setting PGFLEX_KEY_VAULT_URL is missing.',
+      {
+        hint: 'Deploy infra/main.bicep, or set PGFLEX_KEY_VAULT_URL and PGFLEX_DOCUMENTS_URL.',
+      },
+    )
+  }
+  return fileSecrets(join(home(), 'secrets'))
+}
+
+async function openTargetToken(): Promise<Pick<Surroundings, 'targetToken'>> {
+  if (environment['PGFLEX_TARGET_AUTH'] !== 'entra') return {}
+  const { targetToken } = await import('../azure/target-token.ts')
+  return { targetToken: targetToken(await credential()) }
+}
+
+function home(): string {
+  return environment['PGFLEX_HOME'] ?? join(process.cwd(), '.pgflex')
 }
 
 /** The target's configurations through Azure Resource Manager, where the target is a flexible server that we know. */
@@ -66,12 +93,12 @@ export async function configurationWriter(): Promise<ConfigurationWriter | undef
   const serverId = environment['PGFLEX_TARGET_SERVER_ID']
   if (!serverId) return undefined
   const { serverConfigurations } = await import('../azure/server-configurations.ts')
-  return serverConfigurations(serverId, await azureCredential())
+  return serverConfigurations(serverId, await credential())
 }
 
-async function azureCredential(): Promise<import('@azure/identity').TokenCredential> {
-  const { DefaultAzureCredential } = await import('@azure/identity')
-  return new DefaultAzureCredential()
+async function credential(): Promise<TokenCredential> {
+  const { azureCredential } = await import('../azure/credential.ts')
+  return azureCredential()
 }
 
 function sliceSeconds(): number {

@@ -1,0 +1,123 @@
+import { expect, test } from 'vitest'
+import { migrateDatabase } from '../../orchestrations/migrate-database.ts'
+import { play } from './play.ts'
+
+const input = { key: 'k', database: 'shop', online: true, stage: 'load' }
+
+/** Activities that all go well; the cutover is asked for after some slices. */
+function world(slices: number, overrides: Record<string, (input: unknown) => unknown> = {}) {
+  let slice = 0
+  const results: Record<string, (input: unknown) => unknown> = {
+    planLoad: () => ({ ok: true, tables: 3, width: 2 }),
+    copyTables: () => ({ ok: true, errored: 0, remaining: 0 }),
+    buildIndexes: () => ({ ok: true, finished: true }),
+    replicateSlice: () => ({ ok: true, next: ++slice > slices ? 'cutover' : 'slice' }),
+    cutoverDatabase: () => ({ ok: true, next: 'finished' }),
+    endDatabase: () => ({ ok: true, finished: true }),
+    ...overrides,
+  }
+  return { activity: (name: string, given: unknown) => results[name]?.(given) ?? { ok: true } }
+}
+
+test('an online migration makes the slot before it copies, and ends after the cutover', () => {
+  const { calls, output } = play(migrateDatabase, input, world(1))
+  expect(calls).toEqual([
+    'prepareDatabase',
+    'createSlot',
+    'planLoad',
+    'copyTables',
+    'copyTables',
+    'copyTables',
+    'buildIndexes',
+    'replicateSlice',
+    'replicateSlice',
+    'cutoverDatabase',
+    'endDatabase',
+  ])
+  expect(output).toEqual({ state: 'Succeeded' })
+})
+
+test('an offline migration has neither slot nor slices', () => {
+  const { calls } = play(migrateDatabase, { ...input, online: false }, world(0))
+  expect(calls).not.toContain('createSlot')
+  expect(calls).not.toContain('replicateSlice')
+  expect(calls.slice(-2)).toEqual(['cutoverDatabase', 'endDatabase'])
+})
+
+test('following goes on in a new generation, which does not load again', () => {
+  const { calls, continuedAs, output } = play(migrateDatabase, { ...input, stage: 'follow' }, world(1000))
+  expect(continuedAs).toEqual({ ...input, stage: 'follow' })
+  expect(output).toBeUndefined()
+  expect(new Set(calls)).toEqual(new Set(['replicateSlice']))
+})
+
+test('a cutover that was called off goes back to following', () => {
+  let cutovers = 0
+  const { calls, output } = play(
+    migrateDatabase,
+    { ...input, stage: 'follow' },
+    world(0, { cutoverDatabase: () => ({ ok: true, next: ++cutovers === 1 ? 'slice' : 'finished' }) }),
+  )
+  expect(calls).toEqual(['replicateSlice', 'cutoverDatabase', 'replicateSlice', 'cutoverDatabase', 'endDatabase'])
+  expect(output).toEqual({ state: 'Succeeded' })
+})
+
+test('a failure that may go away is tried again after a pause', () => {
+  let tries = 0
+  const { calls } = play(
+    migrateDatabase,
+    { ...input, stage: 'follow' },
+    world(0, {
+      replicateSlice: () =>
+        ++tries < 3
+          ? { ok: false, code: '57P01', message: 'restarting', retryable: true }
+          : { ok: true, next: 'cutover' },
+    }),
+  )
+  expect(calls).toEqual([
+    'replicateSlice',
+    'timer',
+    'replicateSlice',
+    'timer',
+    'replicateSlice',
+    'cutoverDatabase',
+    'endDatabase',
+  ])
+})
+
+test('a failure that stays ends the database as failed, with what to do, after the clean-up', () => {
+  const ended: unknown[] = []
+  const failure = { ok: false, code: 'SlotLost', message: 'The slot is gone.', hint: 'Migrate anew.', retryable: false }
+  const { output } = play(
+    migrateDatabase,
+    { ...input, stage: 'follow' },
+    world(0, {
+      replicateSlice: () => failure,
+      endDatabase: (given) => {
+        ended.push(given)
+        return { ok: true, finished: ended.length > 1 }
+      },
+    }),
+  )
+  expect(output).toEqual({ state: 'Failed', message: 'The slot is gone. Migrate anew.' })
+  expect(ended).toHaveLength(2)
+})
+
+test('a cancelled database ends as cancelled', () => {
+  const { output } = play(
+    migrateDatabase,
+    input,
+    world(0, { copyTables: () => ({ ok: false, code: 'Canceled', message: 'cancelled', retryable: false }) }),
+  )
+  expect(output).toEqual({ state: 'Canceled' })
+})
+
+test('tables that could not be copied end the database as failed', () => {
+  const { output, calls } = play(
+    migrateDatabase,
+    input,
+    world(0, { copyTables: () => ({ ok: true, errored: 2, remaining: 0 }) }),
+  )
+  expect(output).toMatchObject({ state: 'Failed', message: expect.stringContaining('2 tables of "shop"') })
+  expect(calls).not.toContain('buildIndexes')
+})
