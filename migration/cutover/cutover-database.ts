@@ -62,7 +62,7 @@ async function bringAcross(context: DatabaseContext, steps: CutoverSteps): Promi
     if (properties.pgflex.writeFreeze === 'Automatic') {
       await steps.run('read freeze setting', async () => {
         await using source = await context.source('freeze')
-        return readFreezeSetting(source)
+        return await readFreezeSetting(source)
       })
       await steps.run('freeze writes', () => freezeWrites(context))
     }
@@ -75,7 +75,7 @@ async function bringAcross(context: DatabaseContext, steps: CutoverSteps): Promi
   await steps.run('sequences', async () => {
     await using source = await context.source('sequences')
     await using target = await context.target('sequences')
-    return copySequences(source, target, tableFilter(properties.pgflex))
+    return await copySequences(source, target, tableFilter(properties.pgflex))
   })
   await steps.run('compare', () => verifyDatabase(context))
 }

@@ -23,7 +23,7 @@ export async function copyServerParameters(context: ServerContext, writer?: Conf
       purpose: 'parameters',
       settings: 'none',
     })
-    return readChangedParameters(source)
+    return await readChangedParameters(source)
   })()
   await using target = await connect(context.endpoint('target'), {
     database: MAINTENANCE_DATABASE,

@@ -93,7 +93,7 @@ function mayTryAnotherDatabase(error: unknown): boolean {
 
 async function extensionsOfTarget(context: ServerContext): Promise<string[]> {
   await using target = await context.connect('target', MAINTENANCE_DATABASE, 'validation')
-  return readAvailableExtensions(target)
+  return await readAvailableExtensions(target)
 }
 
 async function validateDatabase(

@@ -1,0 +1,99 @@
+import pg from 'pg'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { takeEndLsn } from '../../../migration/cutover/end-lsn.ts'
+import { freezeWrites, readFreezeSetting, unfreezeWrites } from '../../../migration/cutover/freeze-writes.ts'
+import { parseLsn } from '../../../migration/lsn.ts'
+import {
+  APP_USER,
+  createSourceDatabase,
+  createTestMigration,
+  startServerPair,
+  type ServerPair,
+  type TestMigration,
+} from '../../support/servers.ts'
+
+let pair: ServerPair
+let migration: TestMigration
+
+beforeAll(async () => {
+  pair = await startServerPair(13, 17)
+  await createSourceDatabase(pair, 'shop', 'create table t (id int primary key)')
+  migration = await createTestMigration(pair, 'shop')
+})
+
+afterAll(async () => {
+  await migration?.[Symbol.asyncDispose]()
+  await pair?.[Symbol.asyncDispose]()
+})
+
+async function application(): Promise<pg.Client & AsyncDisposable> {
+  const client = new pg.Client({
+    host: '127.0.0.1',
+    port: pair.source.port,
+    user: APP_USER,
+    password: pair.appPassword,
+    database: 'shop',
+  })
+  client.on('error', () => {})
+  await client.connect()
+  return Object.assign(client, { [Symbol.asyncDispose]: () => client.end().catch(() => {}) })
+}
+
+test('a freeze ends the sessions of others and makes new ones read-only, and can be undone', async () => {
+  await using before = await application()
+  await before.query('begin; insert into t values (1)')
+  await using source = await migration.context.source('test')
+  const from = await readFreezeSetting(source)
+  expect(from).toEqual({ previous: null })
+
+  await freezeWrites(migration.context)
+  await freezeWrites(migration.context)
+  await expect(before.query('commit')).rejects.toThrow(/terminat|not queryable/i)
+  {
+    await using during = await application()
+    await expect(during.query('insert into t values (2)')).rejects.toMatchObject({ code: '25006' })
+  }
+  await unfreezeWrites(migration.context, from)
+  await using after = await application()
+  await after.query('insert into t values (3)')
+  expect((await after.query('select id from t')).rows).toEqual([{ id: 3 }])
+})
+
+test('what the database had before is restored', async () => {
+  await using source = await migration.context.source('test')
+  await source.query('alter database shop set default_transaction_read_only = off')
+  const from = await readFreezeSetting(source)
+  expect(from).toEqual({ previous: 'off' })
+  await freezeWrites(migration.context)
+  expect(await readFreezeSetting(source)).toEqual({ previous: 'on' })
+  await unfreezeWrites(migration.context, from)
+  expect(await readFreezeSetting(source)).toEqual({ previous: 'off' })
+})
+
+test('the end LSN is at or after a commit that has not been flushed, also in a frozen database', async () => {
+  {
+    await using client = await application()
+    await client.query('set synchronous_commit = off')
+    await client.query('insert into t values (10)')
+  }
+  // Connected to another database: a freeze may not end the sessions of a superuser.
+  await using admin = await pair.source.connect()
+  const { rows } = await admin.query<{ lsn: string }>('select pg_current_wal_insert_lsn() as lsn')
+  await freezeWrites(migration.context)
+  const end = await takeEndLsn(migration.context)
+  expect(end).toBeGreaterThanOrEqual(parseLsn(rows[0]!.lsn))
+  const flushed = await admin.query<{ lsn: string }>('select pg_current_wal_flush_lsn() as lsn')
+  expect(parseLsn(flushed.rows[0]!.lsn)).toBeGreaterThanOrEqual(end)
+  await unfreezeWrites(migration.context, { previous: null })
+})
+
+test('a session that we may not end is named with the way out', async () => {
+  await using admin = await pair.source.connect('shop')
+  await admin.query('select 1')
+  await expect(freezeWrites(migration.context)).rejects.toMatchObject({
+    code: '603111',
+    message: expect.stringContaining('postgres'),
+    hint: expect.stringContaining('pg_signal_backend'),
+  })
+  await unfreezeWrites(migration.context, { previous: null })
+})

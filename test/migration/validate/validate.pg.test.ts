@@ -1,0 +1,129 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { serverContext } from '../../../migration/context.ts'
+import { createControlSchema } from '../../../migration/control/control-schema.ts'
+import { readServerStatus } from '../../../migration/store/migrations.ts'
+import { passwordName } from '../../../migration/store/secrets.ts'
+import { findOccupiedDatabases } from '../../../migration/validate/target-databases.ts'
+import { validate } from '../../../migration/validate/validate.ts'
+import {
+  createSourceDatabase,
+  createTargetDatabase,
+  createTestMigration,
+  startServerPair,
+  type ServerPair,
+  type TestMigration,
+} from '../../support/servers.ts'
+
+let pair: ServerPair
+
+beforeAll(async () => {
+  pair = await startServerPair(13, 17)
+  await createSourceDatabase(
+    pair,
+    'shop',
+    `create table with_key (id int primary key);
+     create table without_key (note text);
+     create table full_identity (note text);
+     alter table full_identity replica identity full;
+     create unlogged table cache (id int primary key);`,
+  )
+})
+
+afterAll(async () => {
+  await pair?.[Symbol.asyncDispose]()
+})
+
+/** Validates and returns all messages, worst first. */
+async function findings(migration: TestMigration): Promise<{ proceed: boolean; messages: string[] }> {
+  const server = await serverContext(migration.surroundings, migration.context.key)
+  const { proceed } = await validate(server)
+  const { validation } = await readServerStatus(migration.surroundings.documents, migration.context.key)
+  const items = [
+    ...validation!.serverLevelValidationDetails,
+    ...validation!.dbLevelValidationDetails.flatMap(({ summary }) => summary),
+  ]
+  return {
+    proceed,
+    messages: items.flatMap((item) => item.messages ?? []).map(({ state, message }) => `${state} ${message}`),
+  }
+}
+
+test('ordinary roles pass, with warnings about tables that cannot be followed in full', async () => {
+  await using migration = await createTestMigration(pair, 'shop')
+  const { proceed, messages } = await findings(migration)
+  expect(proceed).toBe(true)
+  expect(messages).toEqual([
+    expect.stringMatching(/^Warning Only inserts .* public\.without_key\./),
+    expect.stringMatching(/^Warning Unlogged tables .* public\.cache/),
+  ])
+})
+
+test('a wrong password is told with its side, and never printed', async () => {
+  await using migration = await createTestMigration(pair, 'shop')
+  await migration.surroundings.secrets.set(passwordName(migration.context.key, 'target'), 'wrong-s3cr3t')
+  const { proceed, messages } = await findings(migration)
+  expect(proceed).toBe(false)
+  expect(messages).toEqual([
+    expect.stringMatching(/^Failed 603100: Authentication failed on the target server .* user "target_admin"/),
+  ])
+  expect(JSON.stringify(messages)).not.toContain('s3cr3t')
+})
+
+test('an unreachable server is told with its address', async () => {
+  const broken = { ...pair, source: { ...pair.source, port: 1 } }
+  await using unreachable = await createTestMigration(broken, 'shop', { key: 'unreachable' })
+  expect((await findings(unreachable)).messages).toEqual([
+    expect.stringMatching(/^Failed 603000: Connection to the source server 127\.0\.0\.1:1/),
+  ])
+})
+
+test('a database that does not exist is told by name', async () => {
+  await using migration = await createTestMigration(pair, 'nowhere')
+  const { proceed, messages } = await findings(migration)
+  expect(proceed).toBe(false)
+  expect(messages).toEqual([expect.stringMatching(/^Failed 603102: Database "nowhere" does not exist on the source/)])
+})
+
+test('the same server as source and target is found out by the servers themselves', async () => {
+  const { source } = pair
+  await using migration = await createTestMigration(
+    { ...pair, target: source, targetPassword: pair.sourcePassword },
+    'shop',
+    { key: 'same' },
+  )
+  migration.context.record.target.user = migration.context.record.source.user
+  await migration.surroundings.documents.write('migrations/same/record', migration.context.record)
+  expect((await findings(migration)).messages.join('\n')).toMatch(/SameServer/)
+})
+
+test('a source role that owns nothing is told which grants it lacks', async () => {
+  await using admin = await pair.source.connect()
+  await admin.query(`create role stranger login password 'stranger'`)
+  await using migration = await createTestMigration({ ...pair, sourcePassword: 'stranger' }, 'shop', {
+    key: 'stranger',
+  })
+  migration.context.record.source.user = 'stranger'
+  await migration.surroundings.documents.write('migrations/stranger/record', migration.context.record)
+  const { messages } = await findings(migration)
+  const text = messages.join('\n')
+  expect(text).toMatch(/603104.*alter role "stranger" with replication/)
+  expect(text).toMatch(/603110.*grant create on database "shop" to "stranger"/)
+  expect(text).toMatch(/603110.*public\.with_key/)
+  expect(text).toMatch(/603112.*grant "app" to "stranger"/)
+})
+
+test('a target database counts as occupied when it holds an object and is not our own', async () => {
+  await createTargetDatabase(pair, 'empty')
+  await createTargetDatabase(pair, 'occupied')
+  await createTargetDatabase(pair, 'ours')
+  await using migration = await createTestMigration(pair, 'empty', {
+    properties: { dbsToMigrate: ['empty', 'occupied', 'ours', 'absent'] },
+  })
+  const context = await serverContext(migration.surroundings, migration.context.key)
+  for (const database of ['occupied', 'ours']) {
+    await using target = await context.connect('target', database, 'test')
+    await target.query('create table public.t ()')
+    if (database === 'ours') await createControlSchema(target, context.key)
+  }
+  expect(await findOccupiedDatabases(context)).toEqual(['occupied'])
+})
