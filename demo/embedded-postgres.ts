@@ -1,21 +1,11 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import {
-  chmodSync,
-  chownSync,
-  cpSync,
-  existsSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { dirname, join, relative } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import pg from 'pg'
+import { copyNative, installedBinaries, isReachable } from './postgres-binaries.ts'
 
 /** A PostgreSQL server of its own in a temporary folder; it ends and goes with `await using` or {@link stop}. */
 export interface EmbeddedServer extends AsyncDisposable {
@@ -44,20 +34,6 @@ export interface EmbeddedServerOptions {
   hba?: string[]
 }
 
-const MODULES = findModules(dirname(fileURLToPath(import.meta.url)))
-
-/** Where the server binaries of a major are, or undefined when npm has none for this platform. */
-function nativeFolder(major: number): string | undefined {
-  const platform = process.platform === 'win32' ? 'windows' : process.platform
-  const folder = join(MODULES, `pg${major}-${platform}-${process.arch}`, 'native')
-  return existsSync(folder) ? folder : undefined
-}
-
-/** The majors that can be started here, oldest first. */
-export function availableMajors(): number[] {
-  return [12, 13, 14, 15, 16, 17, 18, 19].filter((major) => nativeFolder(major) !== undefined)
-}
-
 const DEFAULT_SETTINGS: Record<string, string> = {
   listen_addresses: '127.0.0.1',
   wal_level: 'logical',
@@ -73,13 +49,7 @@ const DEFAULT_SETTINGS: Record<string, string> = {
 
 /** Initializes and starts a server on a free port. */
 export async function startEmbeddedServer(major: number, options: EmbeddedServerOptions = {}): Promise<EmbeddedServer> {
-  const installed = nativeFolder(major)
-  if (installed === undefined) {
-    throw new Error(
-      `There is no embedded PostgreSQL ${major} for ${process.platform} ${process.arch}; there are: ${availableMajors().join(', ')}.`,
-    )
-  }
-  hydrateSymlinks(installed)
+  const installed = installedBinaries(major)
   const folder = mkdtempSync(join(tmpdir(), `pgflex-pg${major}-`))
   const data = join(folder, 'data')
   const password = randomBytes(12).toString('hex')
@@ -237,38 +207,9 @@ export async function startEmbeddedServer(major: number, options: EmbeddedServer
   }
 }
 
-/** The npm packages carry no symbolic links; their install script makes them, unless scripts are switched off. */
-function hydrateSymlinks(native: string): void {
-  const list = join(native, 'pg-symlinks.json')
-  if (!existsSync(list)) return
-  for (const { source, target } of JSON.parse(readFileSync(list, 'utf8')) as { source: string; target: string }[]) {
-    const link = join(dirname(native), target)
-    if (existsSync(link)) continue
-    try {
-      symlinkSync(relative(dirname(link), join(dirname(native), source)), link)
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-    }
-  }
-}
-
 /** PostgreSQL refuses to run as root: another user id takes over, that of "nobody" unless there is a better one. */
 function serverIdentity(): { uid: number; gid: number } | undefined {
   return process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : undefined
-}
-
-/** A checkout of root's may lie where no other user can read it. */
-function isReachable(native: string, identity: { uid: number; gid: number }): boolean {
-  const options = { ...identity, cwd: '/', env: { LD_LIBRARY_PATH: join(native, 'lib') } }
-  return spawnSync(join(native, 'bin', 'postgres'), ['--version'], options).status === 0
-}
-
-/** Copies the server's binaries (60 MB) beside its data, where its user can read them. */
-function copyNative(native: string, folder: string, { uid, gid }: { uid: number; gid: number }): string {
-  const copy = join(folder, 'native')
-  cpSync(native, copy, { recursive: true, verbatimSymlinks: true })
-  chownSync(copy, uid, gid)
-  return copy
 }
 
 function childrenOf(pid: number): number[] {
@@ -297,11 +238,4 @@ export function freePort(): Promise<number> {
       server.close(() => resolve(port))
     })
   })
-}
-
-function findModules(from: string): string {
-  for (let folder = from; ; folder = dirname(folder)) {
-    if (existsSync(join(folder, 'node_modules'))) return join(folder, 'node_modules')
-    if (folder === dirname(folder)) throw new Error('node_modules was not found; run npm ci.')
-  }
 }

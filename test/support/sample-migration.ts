@@ -1,4 +1,5 @@
 import pg from 'pg'
+import { expect } from 'vitest'
 import { createSampleDatabase, SAMPLE_DATABASES, type SampleDatabase } from '../../demo/sample-database.ts'
 import { startWorkload, type Workload } from '../../demo/workload.ts'
 import { compareDatabases } from '../../demo/compare.ts'
@@ -41,13 +42,13 @@ export async function connectAsApp(pair: ServerPair, database: string): Promise<
   return client
 }
 
+export interface SampleWorkload extends AsyncDisposable {
+  stop(): Promise<void>
+  byDatabase: Map<SampleDatabase, Workload>
+}
+
 /** The application at work on every sample database; prints its seed. */
-export function startSampleWorkload(
-  pair: ServerPair,
-  seed: number,
-  clients = 2,
-  pauseMs = 10,
-): AsyncDisposable & { stop(): Promise<void>; byDatabase: Map<SampleDatabase, Workload> } {
+export function startSampleWorkload(pair: ServerPair, seed: number, clients = 2, pauseMs = 10): SampleWorkload {
   process.stderr.write(`workload seed ${seed}\n`)
   const byDatabase = new Map(
     SAMPLE_DATABASES.map((database) => [
@@ -61,4 +62,52 @@ export function startSampleWorkload(
   return { byDatabase, stop, [Symbol.asyncDispose]: stop }
 }
 
-export { compareDatabases }
+/** Fails unless both sides hold the same, and every commit that the application was told of is on the target. */
+export async function expectEqualDatabases(pair: ServerPair, workload: SampleWorkload): Promise<void> {
+  for (const [database, { checkAcknowledged, stats }] of workload.byDatabase) {
+    await using source = await pair.source.connect(database)
+    await using target = await pair.target.connect(database)
+    const { differences, tables } = await compareDatabases(source, target)
+    expect({ database, differences, tables: tables > 15 }).toEqual({ database, differences: [], tables: true })
+    const { acknowledged, missing, unexpected } = await checkAcknowledged(target)
+    expect({ database, missing, unexpected }).toEqual({ database, missing: 0, unexpected: 0 })
+    expect(acknowledged).toBeGreaterThan(0)
+    expect(stats()).toMatchObject({ failed: 0, errors: [] })
+  }
+}
+
+/** Fails while slots, publications, control schemas or sessions of ours are left on either side. */
+export async function expectNothingLeft(pair: ServerPair): Promise<void> {
+  await using source = await pair.source.connect()
+  await using target = await pair.target.connect()
+  await expect
+    .poll(
+      async () => {
+        const left = [
+          ...(await source.query(`select 'slot ' || slot_name as left from pg_replication_slots`)).rows,
+          ...(await source.query(SESSIONS)).rows,
+          ...(await target.query(SESSIONS)).rows,
+        ]
+        for (const [server, query] of [
+          [pair.source, `select 'publication ' || pubname as left from pg_publication`],
+          [pair.target, `select 'schema ' || nspname as left from pg_namespace where nspname = 'pgflex'`],
+        ] as const) {
+          for (const database of await databaseNames(server)) {
+            await using client = await server.connect(database)
+            left.push(...(await client.query(query)).rows)
+          }
+        }
+        return left
+      },
+      { timeout: 15_000 },
+    )
+    .toEqual([])
+}
+
+const SESSIONS = `select 'session ' || application_name as left from pg_stat_activity where application_name like 'pgflex %'`
+
+async function databaseNames(server: ServerPair['source']): Promise<string[]> {
+  await using client = await server.connect()
+  const { rows } = await client.query<{ datname: string }>('select datname from pg_database where not datistemplate')
+  return rows.map(({ datname }) => datname)
+}

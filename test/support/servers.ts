@@ -3,28 +3,22 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startEmbeddedServer, type EmbeddedServer, type EmbeddedServerOptions } from '../../demo/embedded-postgres.ts'
+import { APP_USER, createRoles, SOURCE_USER, TARGET_USER, type RolePasswords } from '../../demo/roles.ts'
 import { databaseContext, serverContext, type DatabaseContext, type Surroundings } from '../../migration/context.ts'
 import { silentLogger } from '../../migration/log.ts'
 import type { MigrationProperties, MigrationRecord, PgflexOptions } from '../../migration/model/record.ts'
-import { id, literal } from '../../migration/sql.ts'
+import { id } from '../../migration/sql.ts'
 import { fileDocuments } from '../../migration/store/file-documents.ts'
 import { fileSecrets } from '../../migration/store/file-secrets.ts'
 import { createRecord } from '../../migration/store/migrations.ts'
 import { passwordName } from '../../migration/store/secrets.ts'
 
-/** Who migrates: ordinary roles on both sides, never superusers. */
-export const SOURCE_USER = 'migrator'
-export const TARGET_USER = 'target_admin'
-/** Owner of the databases and tables on the source, and of the application's sessions. */
-export const APP_USER = 'app'
+export { APP_USER, SOURCE_USER, TARGET_USER } from '../../demo/roles.ts'
 
-/** A source and a target with the roles of DESIGN §8. */
-export interface ServerPair extends AsyncDisposable {
+/** A source and a target with the roles that migrate in real life: ordinary ones. */
+export interface ServerPair extends RolePasswords, AsyncDisposable {
   source: EmbeddedServer
   target: EmbeddedServer
-  sourcePassword: string
-  targetPassword: string
-  appPassword: string
 }
 
 export interface ServerPairOptions {
@@ -41,23 +35,11 @@ export async function startServerPair(
     startEmbeddedServer(sourceMajor, { settings: options.sourceSettings }),
     startEmbeddedServer(targetMajor, { settings: options.targetSettings }),
   ])
-  const [sourcePassword, targetPassword, appPassword] = [secret(), secret(), secret()]
-  {
-    await using admin = await source.connect()
-    await admin.query(`create role ${APP_USER} login password ${literal(appPassword)}`)
-    await admin.query(`create role ${SOURCE_USER} login replication password ${literal(sourcePassword)}`)
-    await admin.query(`grant ${APP_USER} to ${SOURCE_USER}`)
-  }
-  {
-    await using admin = await target.connect()
-    await admin.query(`create role ${TARGET_USER} login createdb createrole password ${literal(targetPassword)}`)
-  }
+  const passwords = await createRoles(source, target, secret)
   return {
     source,
     target,
-    sourcePassword,
-    targetPassword,
-    appPassword,
+    ...passwords,
     async [Symbol.asyncDispose]() {
       await Promise.all([source.stop(), target.stop()])
     },
