@@ -91,7 +91,10 @@ async function describe(client: pg.Client): Promise<Description> {
   }
 }
 
-/** Names and properties that all majors print alike; PostgreSQL 18 has NOT NULL constraints as objects of their own. */
+/**
+ * Names and properties that all majors have alike: NOT NULL is a constraint of its own from PostgreSQL 18 on,
+ * partitions have the identity of their parent from 17 on, sequences have no row type from 14 on.
+ */
 const OBJECTS = `
   select format('index %s of %s%s%s%s', i.indexrelid::regclass, i.indrelid::regclass,
                 case when i.indisunique then ' unique' end, case when i.indisprimary then ' primary' end,
@@ -101,7 +104,7 @@ const OBJECTS = `
   select format('constraint %s of %s%s type %s%s%s%s', o.conname, nullif(o.conrelid, 0)::regclass, nullif(o.contypid, 0)::regtype,
                 o.contype, case when o.condeferrable then ' deferrable' end, case when o.condeferred then ' deferred' end,
                 case when not o.convalidated then ' not valid' end)
-    from pg_constraint o join pg_namespace n on n.oid = o.connamespace where o.contype <> 'n' and ${USER_SCHEMA}
+    from pg_constraint o join pg_namespace n on n.oid = o.connamespace where o.contype <> 'n' and o.conparentid = 0 and ${USER_SCHEMA}
   union all
   select format('trigger %s of %s enabled %s', t.tgname, t.tgrelid::regclass, t.tgenabled)
     from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
@@ -110,7 +113,8 @@ const OBJECTS = `
   select format('function %s', p.oid::regprocedure) from pg_proc p join pg_namespace n on n.oid = p.pronamespace where ${USER_SCHEMA}
   union all
   select format('type %s %s', t.oid::regtype, t.typtype)
-    from pg_type t join pg_namespace n on n.oid = t.typnamespace where t.typtype in ('e', 'd', 'c', 'r') and ${USER_SCHEMA}
+    from pg_type t join pg_namespace n on n.oid = t.typnamespace left join pg_class c on c.oid = t.typrelid
+   where (t.typtype in ('e', 'd', 'r') or c.relkind = 'c') and ${USER_SCHEMA}
   union all
   select format('relation %s kind %s persistence %s replica identity %s%s', c.oid::regclass, c.relkind, c.relpersistence, c.relreplident,
                 case when not c.relispopulated then ' not populated' end)
@@ -118,7 +122,7 @@ const OBJECTS = `
   union all
   select format('column %s of %s type %s%s%s%s%s', a.attname, a.attrelid::regclass, format_type(a.atttypid, a.atttypmod),
                 case when a.attnotnull then ' not null' end, case when a.atthasdef then ' default' end,
-                nullif(' identity ' || a.attidentity::text, ' identity '), nullif(' generated ' || a.attgenerated::text, ' generated '))
+                case when not c.relispartition then nullif(' identity ' || a.attidentity::text, ' identity ') end, nullif(' generated ' || a.attgenerated::text, ' generated '))
     from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
    where c.relkind in ('r', 'p', 'v', 'm') and a.attnum > 0 and not a.attisdropped and ${USER_SCHEMA}
   union all

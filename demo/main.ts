@@ -20,7 +20,7 @@ let failure: string | undefined
 try {
   await runDemo(options, interrupt.signal, (reported) => {
     result = reported
-    for (const line of summaryLines(reported)) console.log(line)
+    for (const line of summaryLines(reported, options.keep)) console.log(line)
     if (!options.keep) return
     // With --keep the result is wanted before the end.
     if (options.json) console.log(JSON.stringify(reported))

@@ -130,6 +130,10 @@ async function databaseResult(
     changesApplied: detail?.appliedChanges ?? 0,
     greatestLatencySeconds: maxLatencySeconds ?? null,
     downtimeSeconds: cutover?.downtimeSeconds ?? null,
+    cutoverSteps: (cutover?.steps ?? []).map(({ name, startedAt, endedAt }) => ({
+      name,
+      seconds: (Date.parse(endedAt ?? startedAt) - Date.parse(startedAt)) / 1000,
+    })),
     workload: workload.stats(),
     comparison: { ...comparison, commits: await workload.checkAcknowledged(theirs) },
   }

@@ -11,6 +11,7 @@ export interface DatabaseResult {
   greatestLatencySeconds: number | null
   /** From the freeze of writes on the source until the target was ready, as the migration reports it. */
   downtimeSeconds: number | null
+  cutoverSteps: { name: string; seconds: number }[]
   workload: WorkloadStats
   comparison: DatabaseComparison & { commits: AcknowledgedCheck }
 }
@@ -30,7 +31,8 @@ export interface DemoResult {
   page: string
 }
 
-export function summaryLines(result: DemoResult): string[] {
+/** The result in words; `kept` when servers and page stay up. */
+export function summaryLines(result: DemoResult, kept: boolean): string[] {
   const { seconds } = result
   return [
     '',
@@ -71,7 +73,7 @@ export function summaryLines(result: DemoResult): string[] {
       ? ['', 'Warnings of the migration:', ...result.warnings.map((one) => `  ${one}`)]
       : []),
     '',
-    `Page: ${result.page}`,
+    `Page: ${result.page}${kept ? '' : ' (closed now; --keep leaves it up)'}`,
     result.ok ? 'Source and target are equal.' : 'Source and target are NOT equal.',
   ]
 }

@@ -71,8 +71,10 @@ function register<N extends ActivityName>(
         return { ok: true, ...(await run(await surroundings(log), input)) }
       } catch (error) {
         const failure = toFailure(error)
-        if (failure.code !== 'Canceled')
-          log.error(`${name} failed`, { ...input, code: failure.code, message: failure.message })
+        if (failure.code !== 'Canceled') {
+          const { key: migration, ...rest } = input
+          log.error(`${name} failed`, { migration, ...rest, code: failure.code, message: failure.message })
+        }
         if (failure.code === 'Unexpected') log.error('stack', { stack: (error as Error).stack })
         return failure
       }

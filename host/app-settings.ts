@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { errorMessage } from './sanitize.ts'
 
 /** The settings of host.json that the local host follows; others are for the real host. */
 const hostJson = z.object({
@@ -11,6 +12,7 @@ const hostJson = z.object({
       durableTask: z
         .object({
           hubName: z.string().optional(),
+          defaultVersion: z.string().optional(),
           maxConcurrentActivityFunctions: z.number().int().positive().optional(),
           maxConcurrentOrchestratorFunctions: z.number().int().positive().optional(),
         })
@@ -26,6 +28,7 @@ export interface AppSettings {
   /** Without slashes at its ends; empty when routes start at the root. */
   routePrefix: string
   hubName: string
+  defaultVersion: string | null
   maxConcurrentActivities: number
   maxConcurrentOrchestrators: number
   /** `Values` of local.settings.json: the app's environment on a developer's machine. */
@@ -40,6 +43,7 @@ export function readAppSettings(root: string): AppSettings {
     root,
     routePrefix: (extensions?.http?.routePrefix ?? 'api').replaceAll(/^\/+|\/+$/g, ''),
     hubName: durable?.hubName ?? 'TestHubName',
+    defaultVersion: durable?.defaultVersion ?? null,
     // Both defaults are those of the Durable extension.
     maxConcurrentActivities: durable?.maxConcurrentActivityFunctions ?? 10 * availableParallelism(),
     maxConcurrentOrchestrators: durable?.maxConcurrentOrchestratorFunctions ?? 10 * availableParallelism(),
@@ -52,8 +56,11 @@ function readJson<T>(path: string, schema: z.ZodType<T>): T | undefined {
   try {
     return schema.parse(JSON.parse(readFileSync(path, 'utf8')))
   } catch (error) {
-    throw new Error(`${path} cannot be used: ${error instanceof z.ZodError ? z.prettifyError(error) : error}`, {
-      cause: error,
-    })
+    throw new Error(
+      `${path} cannot be used: ${error instanceof z.ZodError ? z.prettifyError(error) : errorMessage(error)}`,
+      {
+        cause: error,
+      },
+    )
   }
 }

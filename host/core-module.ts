@@ -43,7 +43,8 @@ export const createRegistry = (): Registry => ({
  */
 export function installCoreModule(registry: Registry, log: WriteLog): void {
   const core = coreModule(registry, log)
-  Module.prototype.require = new Proxy(Module.prototype.require, {
+  const prototype = Module.prototype as { require: (id: string) => unknown }
+  prototype.require = new Proxy(prototype.require, {
     apply: (target, self, args: [string]) =>
       args[0] === '@azure/functions-core' ? core : (Reflect.apply(target, self, args) as unknown),
   })

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { AppSettings } from './app-settings.ts'
 import { createRegistry, installCoreModule, type Registry, type WriteLog } from './core-module.ts'
+import { errorMessage } from './sanitize.ts'
 
 /** Loads the app's entry files, runs its start hooks and ends registration, in the order of the real worker. */
 export async function loadApp({ root }: AppSettings, log: WriteLog): Promise<Registry> {
@@ -36,7 +37,7 @@ async function loadFile(root: string, file: string): Promise<void> {
     if (/\.c[jt]s$/.test(path)) createRequire(path)(path)
     else await import(pathToFileURL(path).href)
   } catch (error) {
-    throw new Error(`The app's file ${file} cannot be loaded: ${error instanceof Error ? error.message : error}`, {
+    throw new Error(`The app's file ${file} cannot be loaded: ${errorMessage(error)}`, {
       cause: error,
     })
   }

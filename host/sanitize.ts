@@ -7,18 +7,25 @@
 
 const hidden = '[Hidden Credential]'
 
-/** `Password=…`, `AccountKey=…`, `?code=…` and their kind, up to the quote, bracket or separator that ends them. */
-const keyValue =
-  /(?<![A-Za-z])(?:password|passwd|pwd|pgpassword|accountkey|sharedaccesskey|key|token|sig|secret|code)\s*=\s*(?:'[^']*'|[^"'<>&;\s]+)/gi
+/** `Password=…`, `AccountKey=…` and their kind, up to the quote, bracket or separator that ends the value. */
+const keyValue = /\w*(?:password|passwd|pwd|key|token|secret|\bsig)\s*=\s*(?:'[^']*'|"[^"]*"|[^"'<>&;\s]+)/gi
 
-/** `postgres://user:password@host`, whatever the scheme. */
-const urlCredentials = /([a-z][a-z0-9+.-]*:\/\/)[^\s:/@"'<>]*:[^\s@"'<>]*@/gi
+/** `"password": "…"` in JSON. */
+const jsonMember = /("(?:password|pwd|secret|token|accessToken|key)"\s*:\s*)"(?:\\.|[^"\\])*"/gi
+
+/** `?code=…`: the key in the URLs of the management API. */
+const codeInUrl = /([?&]code=)[^&\s"'<>]+/gi
+
+/** `postgres://user:password@host`, whatever the scheme; up to the last `@`, because a password may hold one. */
+const urlCredentials = /([a-z][a-z0-9+.-]*:\/\/)[^\s:/@"'<>]*:[^\s"'<>]*@/gi
 
 const bearer = /\bBearer\s+[A-Za-z0-9._~+/=-]+/gi
 
 export function sanitize(text: string): string {
   return text
     .replace(keyValue, hidden)
+    .replace(jsonMember, `$1"${hidden}"`)
+    .replace(codeInUrl, `$1${hidden}`)
     .replace(urlCredentials, `$1${hidden}@`)
     .replace(bearer, `Bearer ${hidden}`)
 }
@@ -30,5 +37,7 @@ export function errorMessage(error: unknown): string {
 
 /** Message and stack of whatever was thrown, without credentials: for the log, never for an answer. */
 export function errorStack(error: unknown): string {
-  return sanitize(error instanceof Error ? (error.stack ?? error.message) : String(error))
+  if (!(error instanceof Error)) return sanitize(String(error))
+  const cause = error.cause === undefined ? '' : `\nCaused by: ${errorStack(error.cause)}`
+  return sanitize(error.stack ?? error.message) + cause
 }

@@ -42,10 +42,16 @@ const SESSION_SETTINGS: Record<string, string> = {
   extra_float_digits: '3',
   bytea_output: 'hex',
   xmloption: 'content',
+  // The text of money; C carries the stored number, whatever the locales of the two sides.
+  lc_monetary: 'C',
+  // Off, NULL inside an array would be read as the word.
+  array_nulls: 'on',
   timezone: 'UTC',
   search_path: 'pg_catalog',
   row_security: 'off',
   standard_conforming_strings: 'on',
+  // A fence is checked against what is committed now, not against the beginning of the transaction.
+  default_transaction_isolation: 'read committed',
   statement_timeout: '0',
   lock_timeout: '0',
   idle_in_transaction_session_timeout: '0',

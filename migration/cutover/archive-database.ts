@@ -3,6 +3,7 @@ import type { DatabaseContext } from '../context.ts'
 import { hasControlSchema } from '../control/control-schema.ts'
 import type { Sample } from '../model/status.ts'
 import { keyPart } from '../store/documents.ts'
+import { readDatabaseStatus } from '../store/migrations.ts'
 import { connectIfThere } from './target-if-there.ts'
 
 /** One table of a migration, as the list of tables shows it. */
@@ -45,6 +46,9 @@ export async function readDatabaseDetails(context: DatabaseContext, since?: stri
   const archived = await context.documents.read<DatabaseArchive>(archiveKey(context.key, context.database))
   if (archived)
     return { ...archived.value, samples: archived.value.samples.filter(({ at }) => since === undefined || at > since) }
+  // It has ended without ever having a control schema: there is nothing to ask the target for.
+  const { phase } = await readDatabaseStatus(context.documents, context.key, context.database)
+  if (phase === 'Ended') return { tables: [], samples: [] }
   await using target = await connectIfThere(context)
   if (!target || !(await hasControlSchema(target))) return { tables: [], samples: [] }
   return { tables: await readTables(target), samples: await readSamples(target, context.database, since) }

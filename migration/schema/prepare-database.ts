@@ -1,10 +1,12 @@
 import type { DatabaseContext } from '../context.ts'
 import { applyDatabaseSettings } from '../server/apply-database-settings.ts'
+import { updateServerStatus } from '../store/migrations.ts'
 import { applyPreData } from './apply-pre-data.ts'
 import { createTargetDatabase } from './create-database.ts'
 
 /** Makes the target database with its settings and everything that stands before the data. Idempotent. */
 export async function prepareDatabase(context: DatabaseContext): Promise<object> {
+  await updateServerStatus(context.documents, context.key, { phase: 'Migrating' })
   await context.status((status) => ({
     ...status,
     phase: 'PreparingSchema',

@@ -1,6 +1,9 @@
 import { request as httpRequest } from 'node:http'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { sampleHome, startSample, type SampleHost } from './sample-host.ts'
+
+// These tests start processes; a busy machine takes its time over that.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
 
 const home = sampleHome()
 let host: SampleHost

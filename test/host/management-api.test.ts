@@ -1,5 +1,8 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { marked, sampleHome, startSample, until, type SampleHost, type Status } from './sample-host.ts'
+
+// These tests start processes; a busy machine takes its time over that.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
 
 const home = sampleHome()
 let host: SampleHost

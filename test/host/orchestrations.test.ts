@@ -1,5 +1,8 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { marked, sampleHome, startSample, until, type SampleHost } from './sample-host.ts'
+
+// These tests start processes; a busy machine takes its time over that.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
 
 // One host for all tests of this file; each has its own instances, gates and marks.
 const home = sampleHome()
@@ -238,6 +241,7 @@ describe('what the local host does not do fails the instance with a message', ()
       "The function 'noSuchOrchestrator' doesn't exist, is disabled, or is not an orchestrator function.",
     ],
     ['hugeStatus', 'the custom status is larger than 8192 characters'],
+    ['impossibleTimer', 'A timer is to fire at no valid time'],
     ['yieldsNothing', 'programming constraint violation'],
   ] as const)('%s', async ([name, message]) => {
     expect(await host.run(name)).toMatchObject({

@@ -1,6 +1,6 @@
 import * as df from 'durable-functions'
 import fc from 'fast-check'
-import { beforeAll, expect, test } from 'vitest'
+import { beforeAll, expect, test, vi } from 'vitest'
 import { createRegistry, installCoreModule } from '../../host/core-module.ts'
 import { decideStep } from '../../host/decide-step.ts'
 import { EventType, stamp, type HistoryEvent, type Message } from '../../host/history.ts'
@@ -8,6 +8,12 @@ import { createLog } from '../../host/log.ts'
 import { runOrchestrator } from '../../host/run-orchestrator.ts'
 import type { Instance } from '../../host/store.ts'
 import { createWorker, type Invoke } from '../../host/worker.ts'
+
+// Hundreds of orchestrations: seconds on a busy machine.
+vi.setConfig({ testTimeout: 60_000 })
+
+/** An activity that fails as often as this has failed for good. */
+const attempts = 3
 
 /**
  * The host counts tasks by simulating the orchestrator's actions, durable-functions counts them while it runs the
@@ -21,7 +27,7 @@ type Plan =
   | { kind: 'all' | 'any'; parts: Plan[] }
 
 const leaf: fc.Arbitrary<Plan> = fc.oneof(
-  fc.record({ kind: fc.constant('activity' as const), failures: fc.integer({ min: 0, max: 2 }) }),
+  fc.record({ kind: fc.constant('activity' as const), failures: fc.integer({ min: 0, max: attempts }) }),
   fc.constant({ kind: 'timer' as const }),
   fc.constant({ kind: 'event' as const }),
 )
@@ -64,7 +70,7 @@ beforeAll(() => {
         }
       }
       if (part.kind === 'activity') {
-        const retry = new df.RetryOptions(1, 3)
+        const retry = new df.RetryOptions(1, attempts)
         const input = { name, failures: part.failures }
         return { task: context.df.callActivityWithRetry(name, retry, input), expected: name, timers: [], parts: [] }
       }
@@ -75,8 +81,12 @@ beforeAll(() => {
     }
     for (const part of current) {
       const node = build(part)
-      const result: unknown = yield node.task
-      check(part, node, result)
+      try {
+        const result: unknown = yield node.task
+        check(part, node, result)
+      } catch (error) {
+        if (!failuresOf(part, node).some((failure) => (error as Error).message.startsWith(`${failure} `))) throw error
+      }
       for (const timer of node.timers) if (!timer.isCompleted) timer.cancel()
     }
     return 'right'
@@ -93,6 +103,12 @@ function check(part: Plan, node: Node, result: unknown): void {
   } else if (result !== node.expected) {
     throw new Error(`${JSON.stringify(node.expected)} got ${JSON.stringify(result)}`)
   }
+}
+
+/** The reasons with which the tasks of a plan may fail. */
+function failuresOf(part: Plan, node: Node): string[] {
+  if ('parts' in part) return part.parts.flatMap((inner, index) => failuresOf(inner, node.parts[index]!))
+  return part.kind === 'activity' && part.failures >= attempts ? [`${String(node.expected)} failed`] : []
 }
 
 const instance: Instance = {
@@ -156,7 +172,7 @@ async function play(choose: (below: number) => number): Promise<string> {
         const ids = { ...stamp(now), TaskScheduledId: start.EventId }
         waiting.push(
           count <= failures
-            ? { ...ids, EventType: EventType.TaskFailed, Reason: 'r', Details: 'd' }
+            ? { ...ids, EventType: EventType.TaskFailed, Reason: `${name} failed`, Details: '' }
             : { ...ids, EventType: EventType.TaskCompleted, Result: JSON.stringify(name) },
         )
       } else if (start.EventType === EventType.TimerCreated && !decision.canceledTimers.includes(start.EventId)) {
@@ -179,6 +195,7 @@ async function play(choose: (below: number) => number): Promise<string> {
 }
 
 test('the host and durable-functions count the tasks of any orchestration alike', async () => {
+  let refused = 0
   await fc.assert(
     fc.asyncProperty(
       fc.array(plan, { minLength: 1, maxLength: 4 }),
@@ -186,9 +203,12 @@ test('the host and durable-functions count the tasks of any orchestration alike'
       async (plans, numbers) => {
         current = plans
         const output = await play((below) => (below === 0 ? 0 : numbers.next().value! % below))
-        expect(output).toBe('"right"')
+        if (!output.includes('went on after a Task.all had failed')) expect(output).toBe('"right"')
+        else refused++
       },
     ),
     { numRuns: 300 },
   )
+  // What no host can count right is refused; that must not be the common case.
+  expect(refused).toBeLessThan(30)
 })

@@ -107,7 +107,7 @@ export async function startSample(
 export async function until<T>(
   ask: () => T | Promise<T>,
   isRight: (answer: T) => boolean = Boolean,
-  timeoutMs = 15_000,
+  timeoutMs = 60_000,
 ): Promise<T> {
   const end = Date.now() + timeoutMs
   for (;;) {

@@ -35,8 +35,20 @@ describe('the state of a migration', () => {
       'InProgress',
       'CompletingMigration',
     ],
-    ['one copies, the other is cut over', {}, [copying, database('b', { phase: 'CuttingOver' })], 'InProgress', 'MigratingData'],
-    ['cleaning up', {}, [database('a', { phase: 'CleaningUp' }), ended('b', 'Succeeded')], 'CleaningUp', 'CompletingMigration'],
+    [
+      'one copies, the other is cut over',
+      {},
+      [copying, database('b', { phase: 'CuttingOver' })],
+      'InProgress',
+      'MigratingData',
+    ],
+    [
+      'cleaning up',
+      {},
+      [database('a', { phase: 'CleaningUp' }), ended('b', 'Succeeded')],
+      'CleaningUp',
+      'CompletingMigration',
+    ],
     ['all succeeded', {}, [ended('a', 'Succeeded'), ended('b', 'Succeeded')], 'Succeeded', 'Completed'],
     ['all failed', {}, [ended('a', 'Failed'), ended('b', 'Failed')], 'Failed', 'Completed'],
     ['one failed', {}, [ended('a', 'Succeeded'), ended('b', 'Failed')], 'Failed', 'Completed'],
@@ -67,7 +79,11 @@ describe('the state of a migration', () => {
   it('of a validation alone comes from the server, not from the databases', () => {
     const validate = record({ migrationOption: 'Validate' })
     const validated = server({ phase: 'Ended', outcome: 'Succeeded' })
-    expect(deriveState(validate, validated, queued)).toEqual({ state: 'Succeeded', currentSubState: 'Completed', actions: [] })
+    expect(deriveState(validate, validated, queued)).toEqual({
+      state: 'Succeeded',
+      currentSubState: 'Completed',
+      actions: [],
+    })
     expect(deriveState(validate, server({ phase: 'Validating' }), queued).currentSubState).toBe('ValidationInProgress')
   })
 
@@ -76,13 +92,17 @@ describe('the state of a migration', () => {
     const one = { ...online, requests: { cutover: {}, cancel: { a: { at } } } }
     const all = { ...online, requests: { cutover: {}, cancel: { a: { at }, b: { at } } } }
     expect(deriveState(one, server(), [copying, waiting('b')]).currentSubState).toBe('WaitingForCutoverTrigger')
-    expect(deriveState(one, server(), [copying, ended('b', 'Failed')]).currentSubState).toBe('CancelingRequestedDBMigrations')
+    expect(deriveState(one, server(), [copying, ended('b', 'Failed')]).currentSubState).toBe(
+      'CancelingRequestedDBMigrations',
+    )
     expect(deriveState(all, server(), [copying, waiting('b')])).toEqual({
       state: 'InProgress',
       currentSubState: 'CancelingRequestedDBMigrations',
       actions: [],
     })
-    expect(deriveState(all, server({ phase: 'Waiting', waitingFor: 'WaitingForDataMigrationWindow' }), queued)).toMatchObject({
+    expect(
+      deriveState(all, server({ phase: 'Waiting', waitingFor: 'WaitingForDataMigrationWindow' }), queued),
+    ).toMatchObject({
       currentSubState: 'CancelingRequestedDBMigrations',
     })
   })
@@ -100,7 +120,9 @@ describe('the state of a migration', () => {
   it('names the databases that failed, and why', () => {
     const databases = [ended('a', 'Succeeded'), ended('b', 'Failed', 'Slot lost.')]
     expect(deriveState(online, server(), databases).error).toBe('b: Slot lost.')
-    expect(deriveState(online, server({ outcome: 'Failed', error: 'b: Slot lost.' }), databases).error).toBe('b: Slot lost.')
+    expect(deriveState(online, server({ outcome: 'Failed', error: 'b: Slot lost.' }), databases).error).toBe(
+      'b: Slot lost.',
+    )
     expect(deriveState(online, server({ outcome: 'Succeeded' }), databases).error).toBeUndefined()
   })
 })
@@ -120,4 +142,13 @@ describe('the actions on a database', () => {
     expect(databaseActions(canceled, copying)).toEqual([])
     expect(databaseState(canceled, ended('a', 'Succeeded'))).toBe('Succeeded')
   })
+})
+
+it('a database may have the name of a method', () => {
+  const odd = record({ dbsToMigrate: ['constructor', 'toString'] })
+  const databases = [waiting('constructor'), waiting('toString')]
+  expect(databases.map((one) => databaseState(odd, one))).toEqual([
+    'WaitingForCutoverTrigger',
+    'WaitingForCutoverTrigger',
+  ])
 })

@@ -10,6 +10,7 @@ import { copyTables } from '../../../migration/load/copy-tables.ts'
 import { exportSlotSnapshot } from '../../../migration/load/slot-snapshot.ts'
 import { planLoad } from '../../../migration/load/plan-load.ts'
 import { listTables } from '../../../migration/load/tables.ts'
+import { readDatabaseStatus } from '../../../migration/store/migrations.ts'
 import { startServerPair, type ServerPair } from '../../support/servers.ts'
 import {
   createLoadDatabase,
@@ -154,7 +155,7 @@ test(`processes that are killed at random cost time and nothing else (seed ${SEE
       if (children[worker]!.exitCode === null) await once(children[worker]!, 'exit')
       children[worker] = start(worker)
     }
-    await Promise.all(children.map((child) => child.exitCode ?? once(child, 'exit')))
+    for (const child of children) if (child.exitCode === null) await once(child, 'exit')
   } finally {
     for (const child of children) child.kill('SIGKILL')
   }
@@ -163,6 +164,33 @@ test(`processes that are killed at random cost time and nothing else (seed ${SEE
   await expectEqual(pair, 'processes')
   await expectNoLeaks(pair)
 }, 120_000)
+
+test('rows and bytes of a table are told while it is being copied', async () => {
+  await using migration = await createLoadDatabase(pair, 'progress', {
+    ddl: 'create table public.slow (id int)',
+    data: 'insert into public.slow select generate_series(1, 20000); analyze',
+  })
+  const { context } = migration
+  await planLoad(context)
+  {
+    await using target = await pair.target.connect('progress')
+    await target.query(`
+      create function public.dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep(0.001); return new; end $$;
+      create trigger dawdle before insert on public.slow for each row execute function public.dawdle()`)
+  }
+  const copying = copyTables(context, { worker: 0 })
+  const progress = async (): Promise<number[]> => {
+    const { tables, progress } = await readDatabaseStatus(context.documents, context.key, 'progress')
+    return [tables.loading, progress.rowsDone, progress.bytesDone]
+  }
+  await expect
+    .poll(progress, { timeout: 20_000 })
+    .toSatisfy((numbers: number[]) => numbers.every((number) => number > 0))
+  const copy = (await tableCopies(pair, 'progress'))['public.slow']!
+  expect(Number(copy.rows_done)).toBeGreaterThan(0)
+  migration.drain()
+  expect(await copying).toEqual({ copied: 0, errored: 0, remaining: 1 })
+})
 
 test('a host that drains ends the copy at once, keeps what is complete, and goes on later', async () => {
   await using migration = await createLoadDatabase(pair, 'drained', {
@@ -275,5 +303,44 @@ test('a table that cannot be copied is given up with its reason, and the others 
     state: 'errored',
     message: expect.stringMatching(/on the target: .* violates check constraint/),
   })
+  await expectNoLeaks(pair)
+})
+
+/** Makes the first insertions into a table of the target fail; the sequence does not roll back. */
+async function failFirst(database: string, times: number, sqlstate: string): Promise<void> {
+  await using target = await pair.target.connect(database)
+  await target.query(`
+    create sequence public.tries;
+    create function public.fail() returns trigger language plpgsql security definer as $$
+      begin
+        if nextval('public.tries') <= ${times} then raise 'made to fail' using errcode = '${sqlstate}'; end if;
+        return null;
+      end $$;
+    create trigger fail before insert on public.t for each statement execute function public.fail()`)
+}
+
+test('a failure that goes away by itself is tried again', async () => {
+  await using migration = await createLoadDatabase(pair, 'transient', {
+    ddl: 'create table public.t (id int)',
+    data: 'insert into public.t select generate_series(1, 100)',
+  })
+  await planLoad(migration.context)
+  await failFirst('transient', 2, '40P01')
+  expect(await copyTables(migration.context, { worker: 0 })).toEqual({ copied: 1, errored: 0, remaining: 0 })
+  await expectEqual(pair, 'transient')
+  await expectNoLeaks(pair)
+})
+
+test('a full target ends the load with a word for it, and the table is copied when there is space again', async () => {
+  await using migration = await createLoadDatabase(pair, 'full', {
+    ddl: 'create table public.t (id int)',
+    data: 'insert into public.t select generate_series(1, 100)',
+  })
+  await planLoad(migration.context)
+  await failFirst('full', 1, '53100')
+  await expect(copyTables(migration.context, { worker: 0 })).rejects.toMatchObject({ code: 'TargetFull' })
+  expect((await tableCopies(pair, 'full'))['public.t']!.state).toBe('queued')
+  expect(await copyTables(migration.context, { worker: 0 })).toEqual({ copied: 1, errored: 0, remaining: 0 })
+  await expectEqual(pair, 'full')
   await expectNoLeaks(pair)
 })

@@ -26,7 +26,11 @@ async function workload(database: string, statement: (n: number) => string): Pro
   return {
     async [Symbol.asyncDispose]() {
       going = false
-      await running.finally(() => client.end())
+      try {
+        await running
+      } finally {
+        await client.end()
+      }
     },
   }
 }
@@ -86,8 +90,8 @@ test('a table holds exactly what was committed before its P', async () => {
   const before = await insertsBefore('points', points)
   const after = await insertsBefore('points', Object.fromEntries(Object.keys(points).map((name) => [name, 1n << 63n])))
   for (const [name, copy] of Object.entries(copies)) {
-    expect(Number(copy.rows_done), name).toBe(rows + before[name]!)
-    expect(before[name]!, name).toBeLessThan(after[name]!)
+    expect({ name, rows: Number(copy.rows_done) }).toEqual({ name, rows: rows + before[name]! })
+    expect(before[name]!).toBeLessThan(after[name]!)
   }
   {
     await using admin = await pair.source.connect('points')
@@ -140,6 +144,40 @@ test('a slot that waits for a long transaction is explained in the status', asyn
   }
   expect(await copying).toMatchObject({ copied: 1 })
   expect(await message()).toBeUndefined()
+})
+
+test('a snapshot outlives the timeouts that the source sets for its sessions', async () => {
+  await using migration = await createLoadDatabase(pair, 'patient', {
+    ddl: 'create table public.a (id int); create table public.b (id int)',
+    data: 'insert into public.a values (1); insert into public.b values (2)',
+  })
+  const { context } = migration
+  await planLoad(context)
+  await using admin = await pair.source.connect()
+  const timeouts = ['wal_sender_timeout', 'idle_in_transaction_session_timeout', 'statement_timeout']
+  try {
+    for (const name of timeouts) await admin.query(`alter system set ${name} = '500ms'`)
+    await admin.query('select pg_reload_conf()')
+    await using somebody = await pair.target.connect('patient')
+    await somebody.query('begin; lock table public.a')
+    const copying = copyTables(context, { worker: 0 })
+    const idleSeconds = async (): Promise<number> => {
+      const { rows } = await admin.query<{ idle: string }>(
+        `select extract(epoch from now() - state_change) as idle from pg_stat_activity
+          where application_name like 'pgflex copy-batch-1 snapshot'`,
+      )
+      return Number(rows[0]?.idle ?? 0)
+    }
+    await expect.poll(idleSeconds, { timeout: 20_000 }).toBeGreaterThan(2)
+    await somebody.query('rollback')
+    expect(await copying).toMatchObject({ copied: 2, remaining: 0 })
+  } finally {
+    for (const name of timeouts) await admin.query(`alter system reset ${name}`)
+    await admin.query('select pg_reload_conf()')
+  }
+  const copies = Object.values(await tableCopies(pair, 'patient'))
+  expect(copies[0]!.snapshot_lsn).toBe(copies[1]!.snapshot_lsn)
+  await expectEqual(pair, 'patient')
 })
 
 const ACCOUNTS = {

@@ -14,7 +14,10 @@ export const PATH: MigrationPath = {
 export const SECRETS = ['s3cr3t-source', 's3cr3t-target']
 
 /** The body of a PUT that is right. */
-export function putBody(properties: Record<string, unknown> = {}): { location: string; properties: Record<string, unknown> } {
+export function putBody(properties: Record<string, unknown> = {}): {
+  location: string
+  properties: Record<string, unknown>
+} {
   return {
     location: 'westeurope',
     properties: {

@@ -17,7 +17,10 @@ interface Situation {
   databases?: DatabaseStatus[]
 }
 
-function patch(properties: Record<string, unknown>, { of = record(), status = {}, databases = both }: Situation = {}): Patched {
+function patch(
+  properties: Record<string, unknown>,
+  { of = record(), status = {}, databases = both }: Situation = {},
+): Patched {
   return applyPatch(of, parsePatch({ properties }), server(status), databases, NOW)
 }
 
@@ -46,7 +49,10 @@ describe('triggerCutover', () => {
 
   it('asked for twice is asked for once, and wakes again', () => {
     const first = patch({ triggerCutover: 'True' }).record
-    const again = patch({ triggerCutover: 'True' }, { of: first, databases: [database('a', { phase: 'CuttingOver' }), waiting('b')] })
+    const again = patch(
+      { triggerCutover: 'True' },
+      { of: first, databases: [database('a', { phase: 'CuttingOver' }), waiting('b')] },
+    )
     expect(again.record.requests).toEqual(first.requests)
     expect(again.events).toEqual([{ name: 'Cutover', data: { databases: ['a', 'b'] } }])
   })
@@ -65,7 +71,13 @@ describe('triggerCutover', () => {
   it.each<[string, Record<string, unknown>, Situation, string, RegExp]>([
     ['an unknown database', { dbsToTriggerCutoverOn: ['x'] }, {}, 'InvalidInput', /"x" is not a database.* a, b\./],
     ['an Offline migration', {}, { of: record({ migrationMode: 'Offline' }) }, '603114', /Offline/],
-    ['a database that has ended', { dbsToTriggerCutoverOn: ['b'] }, { databases: [waiting('a'), failed] }, '603113', /"b" Failed/],
+    [
+      'a database that has ended',
+      { dbsToTriggerCutoverOn: ['b'] },
+      { databases: [waiting('a'), failed] },
+      '603113',
+      /"b" Failed/,
+    ],
     [
       'a migration that has ended',
       {},
@@ -76,11 +88,22 @@ describe('triggerCutover', () => {
     [
       'a database that is copied',
       {},
-      { databases: [waiting('a'), database('b', { phase: 'CopyingData', tables: { queued: 1, loading: 1, completed: 2, errored: 0 } })] },
+      {
+        databases: [
+          waiting('a'),
+          database('b', { phase: 'CopyingData', tables: { queued: 1, loading: 1, completed: 2, errored: 0 } }),
+        ],
+      },
       'CutoverNotReady',
       /"b" is being copied \(2 of 4 tables\).*dbsToTriggerCutoverOn: a/,
     ],
-    ['a latency above the limit', {}, { databases: [waiting('a', { latencySeconds: 31 }), waiting('b')] }, 'LatencyTooHigh', /"a" 31 s.*30 s/],
+    [
+      'a latency above the limit',
+      {},
+      { databases: [waiting('a', { latencySeconds: 31 }), waiting('b')] },
+      'LatencyTooHigh',
+      /"a" 31 s.*30 s/,
+    ],
   ])('is refused for %s', (_what, properties, situation, code, message) => {
     const refused = refusal({ triggerCutover: 'True', ...properties }, situation)
     expect(refused.code).toBe(code)
@@ -91,7 +114,9 @@ describe('triggerCutover', () => {
     const slow = { databases: [waiting('a', { latencySeconds: 99 }), waiting('b')] }
     const force = { triggerCutover: 'True', pgflex: { force: true } }
     expect(patch(force, slow).record.requests.cutover['a']).toEqual({ at: AT, force: true })
-    expect(refusal(force, { databases: [database('a', { phase: 'CopyingData' }), waiting('b')] }).code).toBe('CutoverNotReady')
+    expect(refusal(force, { databases: [database('a', { phase: 'CopyingData' }), waiting('b')] }).code).toBe(
+      'CutoverNotReady',
+    )
   })
 
   it('obeys a limit that comes with it', () => {
@@ -117,8 +142,12 @@ describe('cancel', () => {
   })
 
   it('is refused for what has ended otherwise', () => {
-    expect(refusal({ cancel: 'True' }, { status: { phase: 'Ended', outcome: 'Succeeded' } }).code).toBe('MigrationEnded')
-    expect(refusal({ cancel: 'True', dbsToCancelMigrationOn: ['b'] }, { databases: [waiting('a'), failed] }).code).toBe('603113')
+    expect(refusal({ cancel: 'True' }, { status: { phase: 'Ended', outcome: 'Succeeded' } }).code).toBe(
+      'MigrationEnded',
+    )
+    expect(refusal({ cancel: 'True', dbsToCancelMigrationOn: ['b'] }, { databases: [waiting('a'), failed] }).code).toBe(
+      '603113',
+    )
     expect(refusal({ cancel: 'True', dbsToCancelMigrationOn: ['x'] }).code).toBe('InvalidInput')
   })
 })
@@ -146,7 +175,11 @@ describe('a change of properties', () => {
       port: 5433,
       user: 'migrator',
     })
-    expect(patch({ sourceDbServerResourceId: 'other:1@me' }).record.source).toEqual({ host: 'other', port: 1, user: 'me' })
+    expect(patch({ sourceDbServerResourceId: 'other:1@me' }).record.source).toEqual({
+      host: 'other',
+      port: 1,
+      user: 'me',
+    })
     expect(refusal({ sourceDbServerResourceId: 'nonsense here' }).code).toBe('InvalidInput')
   })
 
@@ -174,7 +207,9 @@ describe('a change of properties', () => {
   })
 
   it('is refused after the end, and for the mode', () => {
-    expect(refusal({ overwriteDbsInTarget: true }, { status: { phase: 'Ended', outcome: 'Failed' } }).code).toBe('MigrationEnded')
+    expect(refusal({ overwriteDbsInTarget: true }, { status: { phase: 'Ended', outcome: 'Failed' } }).code).toBe(
+      'MigrationEnded',
+    )
     expect(refusal({ migrationMode: 'Offline' }).code).toBe('CannotChangeNow')
     expect(refusal({ migrationMode: 'online' }).code).toBe('accepted')
   })

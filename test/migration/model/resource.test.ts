@@ -117,11 +117,12 @@ describe('the body of a PUT', () => {
   })
 
   it('takes a time without a zone as UTC, and one with seven digits after the second', () => {
-    expect(record({ migrationWindowStartTimeInUtc: '2027-01-01T10:00:00' }).properties.migrationWindowStartTimeInUtc).toBe(
-      '2027-01-01T10:00:00.000Z',
-    )
     expect(
-      record({ migrationWindowStartTimeInUtc: '2027-01-01T10:00:00.1234567+02:00' }).properties.migrationWindowStartTimeInUtc,
+      record({ migrationWindowStartTimeInUtc: '2027-01-01T10:00:00' }).properties.migrationWindowStartTimeInUtc,
+    ).toBe('2027-01-01T10:00:00.000Z')
+    expect(
+      record({ migrationWindowStartTimeInUtc: '2027-01-01T10:00:00.1234567+02:00' }).properties
+        .migrationWindowStartTimeInUtc,
     ).toBe('2027-01-01T08:00:00.123Z')
   })
 
@@ -133,14 +134,22 @@ describe('the body of a PUT', () => {
   it('names every problem with its field at once', () => {
     const problems = problemsOf(() =>
       parsePut(
-        putBody({ migrationMode: 'Onlin', dbToMigrate: ['a'], dbsToMigrate: 'a', foo: 1, pgflex: { verify: 'No', writeFreez: 1 } }),
+        putBody({
+          migrationMode: 'Onlin',
+          dbToMigrate: ['a'],
+          dbsToMigrate: 'a',
+          foo: 1,
+          pgflex: { verify: 'No', writeFreez: 1 },
+        }),
       ),
     )
     expect(problems).toEqual({
       'properties.migrationMode': 'properties.migrationMode must be one of Offline, Online.',
       'properties.dbToMigrate': 'There is no field properties.dbToMigrate. Did you mean dbsToMigrate?',
       'properties.dbsToMigrate': 'properties.dbsToMigrate must be an array.',
-      'properties.foo': expect.stringMatching(/^There is no field properties\.foo\. Known are sourceDbServerResourceId, /),
+      'properties.foo': expect.stringMatching(
+        /^There is no field properties\.foo\. Known are sourceDbServerResourceId, /,
+      ),
       'properties.pgflex.verify': 'properties.pgflex.verify must be one of Checksums, Counts, None.',
       'properties.pgflex.writeFreez': 'There is no field properties.pgflex.writeFreez. Did you mean writeFreeze?',
     })
@@ -151,7 +160,11 @@ describe('the body of a PUT', () => {
     [{ sourceDbServerResourceId: 'host:99999@user' }, 'properties.sourceDbServerResourceId', /host:port@user/],
     [{ sourceDbServerResourceId: undefined }, 'properties.sourceDbServerResourceId', /is missing/],
     [{ sourceDbServerResourceId: 'host:5432' }, 'properties.secretParameters.sourceServerUsername', /is missing/],
-    [{ targetDbServerFullyQualifiedDomainName: 'a b' }, 'properties.targetDbServerFullyQualifiedDomainName', /host or host:port/],
+    [
+      { targetDbServerFullyQualifiedDomainName: 'a b' },
+      'properties.targetDbServerFullyQualifiedDomainName',
+      /host or host:port/,
+    ],
     [{ secretParameters: {} }, 'properties.secretParameters.targetServerUsername', /is missing/],
     [{ dbsToMigrate: undefined }, 'properties.dbsToMigrate', /is missing/],
     [{ dbsToMigrate: [] }, 'properties.dbsToMigrate', /at least one/],
@@ -178,7 +191,12 @@ describe('the body of a PUT', () => {
 
   it('accepts two servers that differ in their port only', () => {
     expect(
-      problemsOf(() => created({ sourceDbServerResourceId: 'localhost:5432@u', targetDbServerFullyQualifiedDomainName: 'localhost:5433' })),
+      problemsOf(() =>
+        created({
+          sourceDbServerResourceId: 'localhost:5432@u',
+          targetDbServerFullyQualifiedDomainName: 'localhost:5433',
+        }),
+      ),
     ).toEqual({})
   })
 
@@ -200,7 +218,8 @@ describe('the body of a PUT', () => {
 
   it('needs both passwords, unless the target is reached with a token', () => {
     const body = parsePut(putBody({ secretParameters: { targetServerUsername: 't' } }))
-    const fields = (token: boolean): string[] => passwordProblems(body, { targetToken: token }).map(({ target }) => target)
+    const fields = (token: boolean): string[] =>
+      passwordProblems(body, { targetToken: token }).map(({ target }) => target)
     expect(fields(false)).toEqual([
       'properties.secretParameters.adminCredentials.sourceServerPassword',
       'properties.secretParameters.adminCredentials.targetServerPassword',
@@ -214,7 +233,10 @@ describe('the body of a PUT', () => {
   })
 
   it('never shows a value in what it says is wrong', () => {
-    const secretParameters = { adminCredentials: { sourceServerPassword: ['s3cr3t'], targetServerPassword: 's3cr3t' }, x: 's3cr3t' }
+    const secretParameters = {
+      adminCredentials: { sourceServerPassword: ['s3cr3t'], targetServerPassword: 's3cr3t' },
+      x: 's3cr3t',
+    }
     const problems = problemsOf(() => parsePut(putBody({ secretParameters })))
     expect(Object.keys(problems)).toHaveLength(2)
     expect(JSON.stringify(problems)).not.toContain('s3cr3t')
@@ -233,9 +255,19 @@ describe('the body of a PUT', () => {
 
 describe('the body of a PATCH', () => {
   it('may be written as the az command line of 2022 writes it', () => {
-    const body = { properties: { triggerCutover: 'true', DBsToTriggerCutoverMigrationOn: ['a'], setupLogicalReplicationOnSourceDBIfNeeded: true } }
+    const body = {
+      properties: {
+        triggerCutover: 'true',
+        DBsToTriggerCutoverMigrationOn: ['a'],
+        setupLogicalReplicationOnSourceDBIfNeeded: true,
+      },
+    }
     expect(parsePatch(body)).toEqual({
-      properties: { triggerCutover: 'True', dbsToTriggerCutoverOn: ['a'], setupLogicalReplicationOnSourceDbIfNeeded: 'True' },
+      properties: {
+        triggerCutover: 'True',
+        dbsToTriggerCutoverOn: ['a'],
+        setupLogicalReplicationOnSourceDbIfNeeded: 'True',
+      },
     })
     expect(parsePatch({ properties: { Cancel: 'true', DBsToCancelMigrationOn: ['a'] } })).toEqual({
       properties: { cancel: 'True', dbsToCancelMigrationOn: ['a'] },
@@ -243,7 +275,9 @@ describe('the body of a PATCH', () => {
   })
 
   it('says of a field that only PUT has that it cannot be changed', () => {
-    const problems = problemsOf(() => parsePatch({ properties: { sslmode: 'Require', pgflex: { fallback: 'None' } }, location: 'x' }))
+    const problems = problemsOf(() =>
+      parsePatch({ properties: { sslmode: 'Require', pgflex: { fallback: 'None' } }, location: 'x' }),
+    )
     expect(problems).toEqual({
       location: 'location cannot be changed after the migration is created.',
       'properties.sslMode': 'properties.sslMode cannot be changed after the migration is created.',

@@ -58,7 +58,10 @@ describe('the resource', () => {
   })
 
   it('shows each database with all counters, and the latency rounded up so that 0 means 0', () => {
-    const { currentStatus } = toResource(record(), server(), [following, waiting('b', { latencySeconds: 0 })]).properties
+    const { currentStatus } = toResource(record(), server(), [
+      following,
+      waiting('b', { latencySeconds: 0 }),
+    ]).properties
     expect(currentStatus.currentSubStateDetails.dbDetails['a']).toMatchObject({
       databaseName: 'a',
       migrationState: 'WaitingForCutoverTrigger',
@@ -78,7 +81,10 @@ describe('the resource', () => {
   })
 
   it('says nothing of the latency while nothing is followed', () => {
-    const { currentStatus } = toResource(record(), server(), [database('a', { phase: 'CopyingData' }), database('b')]).properties
+    const { currentStatus } = toResource(record(), server(), [
+      database('a', { phase: 'CopyingData' }),
+      database('b'),
+    ]).properties
     expect(currentStatus.currentSubStateDetails.dbDetails['a']).not.toHaveProperty('latency')
     expect(currentStatus.pgflex).not.toHaveProperty('latencySeconds')
   })
@@ -105,10 +111,18 @@ describe('the resource', () => {
         differences: [{ table: 'public.t', source: '1', target: '2' }],
       },
     })
-    expect(toResource(record(), server({ warnings: ['server'] }), [following, other]).properties.currentStatus.pgflex).toEqual({
+    expect(
+      toResource(record(), server({ warnings: ['server'] }), [following, other]).properties.currentStatus.pgflex,
+    ).toEqual({
       actions: ['cutover', 'cancel'],
       phase: 'Following',
-      progress: { rowsDone: 11, rowsTotal: 22, bytesDone: 103, bytesTotal: 204, estimatedEnd: '2026-11-22T10:00:00.000Z' },
+      progress: {
+        rowsDone: 11,
+        rowsTotal: 22,
+        bytesDone: 103,
+        bytesTotal: 204,
+        estimatedEnd: '2026-11-22T10:00:00.000Z',
+      },
       lagBytes: 55,
       latencySeconds: 1.2,
       slot: { walStatus: 'unreserved', retainedBytes: 10 },

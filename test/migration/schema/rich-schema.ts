@@ -162,7 +162,7 @@ create cast (plain.pair as text) with inout as assignment;
 grant usage on schema plain to reader, only_on_source;
 grant create on schema plain to clerk;
 grant select (id, code), update (note) on plain.parent to reader;
-grant all on plain.child to clerk with grant option;
+grant select, insert, delete on plain.child to clerk with grant option;
 grant select on plain.child to only_on_source;
 grant insert on plain.events to only_on_source with grant option;
 grant usage on sequence plain.odd to reader;

@@ -48,3 +48,7 @@ df.app.orchestration('yieldsNothing', function* () {
   mark('yields nothing')
   yield undefined as never
 })
+
+df.app.orchestration('impossibleTimer', function* (context) {
+  yield context.df.createTimer(new Date(Number.NaN))
+})

@@ -1,0 +1,32 @@
+import type { Command } from 'commander'
+import { confirm, session, verbWithName, type CommonOptions } from './verb.ts'
+
+interface Options extends CommonOptions {
+  name: string
+  dbNames?: string[]
+  force?: boolean
+  yes?: boolean
+}
+
+export function addCutover(migration: Command): void {
+  verbWithName(migration, 'cutover', 'cut over: stop the writes on the source, and let the target take over')
+    .option('--dbs, --db-names <names...>', 'only these databases')
+    .option('--force', 'cut over also above the greatest latency that is allowed')
+    .option('-y, --yes', 'do not ask')
+    .action(async (options: Options) => {
+      const { client, note, printMigration } = session(options)
+      const what = options.dbNames?.join(', ') ?? 'all databases'
+      note(
+        'Cutover stops the writes on the source, applies the last changes and compares. Until applications write to ' +
+          'the target, the way back is to let them go on with the source.',
+      )
+      await confirm(`Cut over ${what} of ${options.name} now?`, { yes: options.yes, required: true })
+      printMigration(
+        await client.update(options.name, {
+          triggerCutover: 'True',
+          ...(options.dbNames ? { dbsToTriggerCutoverOn: options.dbNames } : {}),
+          ...(options.force ? { pgflex: { force: true } } : {}),
+        }),
+      )
+    })
+}

@@ -1,0 +1,118 @@
+import { pipeline } from 'node:stream/promises'
+import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
+import { checkFence, type Lease } from '../control/lease.ts'
+import { errorText, isTransient, MigrationError } from '../errors.ts'
+import { id } from '../sql.ts'
+import { copyFailure } from './copy-failure.ts'
+import type { CopyFormat } from './copy-format.ts'
+import type { CopySessions } from './copy-session.ts'
+import { copiedColumns, type SourceTable } from './tables.ts'
+
+export interface CopyTableOptions {
+  format: CopyFormat
+  /** Rows arrive frozen, so that no VACUUM has to touch them again. */
+  freeze: boolean
+  /** Snapshot to read under, as pg_export_snapshot or the slot gave it. */
+  snapshot: string
+  /** P(t), which is stored with the data; undefined for Offline. */
+  lsn?: string
+  lease: Pick<Lease, 'name' | 'fence'>
+  /** Called for each piece of the stream. */
+  onBytes(bytes: number): void
+}
+
+/**
+ * Copies one table: on the target everything is in one transaction, the data and the mark that says "completed at
+ * P". A copy that dies leaves the table as it was; a copy that runs twice truncates what the first one brought.
+ *
+ * The sessions are of no use after an error: cut them.
+ *
+ * @returns rows that were written, and bytes of the stream
+ * @throws {MigrationError} TableCopyFailed with PostgreSQL's error as its cause, SnapshotLost, LeaseLost
+ */
+export async function copyTable(
+  { reader, writer }: Pick<CopySessions, 'reader' | 'writer'>,
+  table: SourceTable,
+  options: CopyTableOptions,
+): Promise<{ rows: number; bytes: number }> {
+  await Promise.all([
+    beginRead(reader, options.snapshot),
+    inWords('target', table, writer.query(`begin; truncate only ${id(table.schema, table.name)}`)),
+  ])
+  const copied = await pipeTable({ reader, writer }, table, options)
+  await Promise.all([
+    // A transaction of its own for each table: locks are held no longer than needed, and never very many.
+    reader.query('commit'),
+    // At the end, not at the beginning: the fence holds the lease's row, which the holder has to renew meanwhile.
+    checkFence(writer, options.lease),
+  ])
+  await writer.query(
+    `update pgflex.table_copy
+        set state = 'completed', snapshot_lsn = $3, rows_done = $4, bytes_done = $5, ended_at = clock_timestamp(),
+            message = null
+      where schema_name = $1 and table_name = $2`,
+    [table.schema, table.name, options.lsn ?? null, copied.rows, copied.bytes],
+  )
+  await writer.query('commit')
+  return copied
+}
+
+/**
+ * Begins to read under an exported snapshot, which exists as long as the transaction that exported it.
+ * https://www.postgresql.org/docs/current/sql-set-transaction.html
+ */
+async function beginRead(reader: SourceReader, snapshot: string): Promise<void> {
+  try {
+    await reader.query(`begin isolation level repeatable read read only; set transaction snapshot '${snapshot}'`)
+  } catch (error) {
+    if (isTransient(error)) throw error
+    throw new MigrationError('SnapshotLost', `The snapshot on the source is gone: ${errorText(error)}.`, {
+      retryable: true,
+      target: 'source',
+      cause: error,
+    })
+  }
+}
+
+type SourceReader = CopySessions['reader']
+
+/** Moves the rows of a table inside the transactions that are open on both sides. */
+export async function pipeTable(
+  { reader, writer }: Pick<CopySessions, 'reader' | 'writer'>,
+  table: SourceTable,
+  { format, freeze, onBytes }: Pick<CopyTableOptions, 'format' | 'freeze' | 'onBytes'>,
+): Promise<{ rows: number; bytes: number }> {
+  const relation = `${id(table.schema, table.name)}${columnList(table)}`
+  // COPY of a table reads the table alone, not what inherits from it: https://www.postgresql.org/docs/current/sql-copy.html
+  const from = reader.query(copyTo(`copy ${relation} to stdout (format ${format})`))
+  const to = writer.query(copyFrom(`copy ${relation} from stdin (format ${format}${freeze ? ', freeze' : ''})`))
+  let bytes = 0
+  let failed: 'source' | 'target' | undefined
+  // These listeners stay: a connection that is cut later reports to its stream again, and nobody else would listen.
+  from.on('error', () => (failed ??= 'source'))
+  to.on('error', () => (failed ??= 'target'))
+  from.on('data', (chunk: Buffer) => {
+    bytes += chunk.length
+    onBytes(chunk.length)
+  })
+  try {
+    await pipeline(from, to)
+  } catch (error) {
+    throw copyFailure(failed ?? 'target', table, error)
+  }
+  return { rows: to.rowCount, bytes }
+}
+
+/** All columns by name. Without a list, COPY takes all but generated columns, which is right for a table that has no others. */
+function columnList(table: SourceTable): string {
+  const columns = copiedColumns(table)
+  return columns.length === 0 ? '' : ` (${columns.map(({ name }) => id(name)).join(', ')})`
+}
+
+async function inWords<T>(side: 'source' | 'target', table: SourceTable, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    throw copyFailure(side, table, error)
+  }
+}

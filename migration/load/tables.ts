@@ -1,0 +1,111 @@
+import type { Connection } from '../connect.ts'
+import type { TableFilter } from '../model/table-filter.ts'
+
+export interface SourceColumn {
+  name: string
+  /** With its modifiers, as format_type gives it: `numeric(10,2)`. */
+  type: string
+  /** pg_type.typname of a type that PostgreSQL itself brings along (arrays begin with `_`), null for all others. */
+  builtin: string | null
+  /** Computed by the server (stored or virtual): never copied. */
+  generated: boolean
+  identity: boolean
+}
+
+/** A table that holds rows of its own. */
+export interface SourceTable {
+  oid: number
+  schema: string
+  name: string
+  /** In the order of the table, with the generated ones. */
+  columns: SourceColumn[]
+  /** Pages of the heap and rows, as the last VACUUM or ANALYZE left them; 0 when there was none. */
+  pages: number
+  rows: number
+  /** Heap, TOAST and maps on disk: pg_table_size. */
+  bytes: number
+  /** pg_class.relreplident: default, nothing, full, index. */
+  replicaIdentity: 'd' | 'n' | 'f' | 'i'
+  hasPrimaryKey: boolean
+  unlogged: boolean
+  /** A leaf of a partitioned table. */
+  isPartition: boolean
+}
+
+export type TableName = Pick<SourceTable, 'schema' | 'name'>
+
+/** Schemas of users: neither the system's, nor temporary ones, nor our own (the source may have been a target before). */
+const USER_SCHEMA = `n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'pgflex')`
+
+/**
+ * Tables that belong to an extension come with it, and the schema dump leaves them out. Those among them that
+ * an extension marks as configuration (pg_extension_config_dump) hold rows of the user; they are left out too
+ * in this version.
+ * https://www.postgresql.org/docs/current/extend-extensions.html#EXTEND-EXTENSIONS-CONFIG-TABLES
+ */
+const NOT_OF_AN_EXTENSION = `not exists (
+  select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')`
+
+/**
+ * Every table with rows of its own: ordinary tables, leaf partitions, and each parent and child of inheritance
+ * by itself; not temporary ones, not foreign ones ({@link listForeignTables}). Measuring their size takes an ACCESS SHARE
+ * lock on each for a moment.
+ *
+ * @param only these tables alone, without their sizes and so without locks: `bytes` is 0
+ */
+export async function listTables(
+  connection: Connection,
+  filter: TableFilter,
+  only?: readonly TableName[],
+): Promise<SourceTable[]> {
+  // attgenerated is new in PostgreSQL 12, attidentity and relispartition in 10: read through JSON, they are just absent before.
+  const { rows } = await connection.query<{ definition: string }>(
+    `select json_build_object(
+              'oid', c.oid::int8, 'schema', n.nspname, 'name', c.relname,
+              'pages', greatest(c.relpages, 0), 'rows', greatest(c.reltuples, 0)::int8,
+              'bytes', ${only === undefined ? 'coalesce(pg_table_size(c.oid), 0)' : '0'},
+              'replicaIdentity', c.relreplident,
+              'hasPrimaryKey', exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary),
+              'unlogged', c.relpersistence = 'u',
+              'isPartition', coalesce((to_jsonb(c) ->> 'relispartition')::bool, false),
+              'columns', coalesce(
+                (select json_agg(json_build_object(
+                          'name', a.attname,
+                          'type', format_type(a.atttypid, a.atttypmod),
+                          'builtin', case when t.oid < ${FIRST_NORMAL_OID} then t.typname end,
+                          'generated', coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '',
+                          'identity', coalesce(to_jsonb(a) ->> 'attidentity', '') <> '') order by a.attnum)
+                   from pg_attribute a
+                   join pg_type t on t.oid = a.atttypid
+                  where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), '[]'))::text as definition
+       from pg_class c
+       join pg_namespace n on n.oid = c.relnamespace
+      where c.relkind = 'r' and c.relpersistence in ('p', 'u') and ${USER_SCHEMA} and ${NOT_OF_AN_EXTENSION}
+        and ($1::name[] is null or (n.nspname, c.relname) in (select * from unnest($1::name[], $2::name[])))
+      order by n.nspname, c.relname`,
+    only === undefined ? [null, null] : [only.map(({ schema }) => schema), only.map(({ name }) => name)],
+  )
+  return rows
+    .map(({ definition }) => JSON.parse(definition) as SourceTable)
+    .filter(({ schema, name }) => filter(schema, name))
+}
+
+/** Object ids below it are those of initdb: the same types on every server (access/transam.h, FirstNormalObjectId). */
+const FIRST_NORMAL_OID = 16384
+
+/** Foreign tables, which hold no rows here: their definition is moved, their rows stay where they are. */
+export async function listForeignTables(connection: Connection, filter: TableFilter): Promise<TableName[]> {
+  const { rows } = await connection.query<TableName>(
+    `select n.nspname as schema, c.relname as name
+       from pg_class c
+       join pg_namespace n on n.oid = c.relnamespace
+      where c.relkind = 'f' and ${USER_SCHEMA} and ${NOT_OF_AN_EXTENSION}
+      order by 1, 2`,
+  )
+  return rows.filter(({ schema, name }) => filter(schema, name))
+}
+
+/** Generated columns are computed anew by the target. */
+export function copiedColumns(table: Pick<SourceTable, 'columns'>): SourceColumn[] {
+  return table.columns.filter((column) => !column.generated)
+}

@@ -1,0 +1,133 @@
+import type { Action } from '../status.ts'
+import type { PgflexStatus } from './migration-resource.ts'
+import type { CutoverReport, DatabaseStatus, ServerStatus, VerificationReport } from './status.ts'
+
+/** Our part of a database's status. */
+export function databasePgflex(status: DatabaseStatus, actions: Action[]): PgflexStatus {
+  const { phase, progress, lagBytes, latencySeconds, maxLatencySeconds, slot, cutover, verification, warnings } = status
+  return {
+    actions,
+    phase,
+    progress: { ...progress },
+    ...(lagBytes === undefined ? {} : { lagBytes }),
+    ...(latencySeconds === undefined ? {} : { latencySeconds }),
+    ...(maxLatencySeconds === undefined ? {} : { maxLatencySeconds }),
+    ...(slot === undefined ? {} : { slot }),
+    ...(cutover === undefined ? {} : { cutover }),
+    ...(verification === undefined ? {} : { verification }),
+    warnings,
+  }
+}
+
+/** Our part of the whole: sums over the databases, and the greatest latency of them. */
+export function serverPgflex(server: ServerStatus, databases: DatabaseStatus[], actions: Action[]): PgflexStatus {
+  const lagBytes = present(databases.map((status) => status.lagBytes))
+  const latencies = present(databases.map((status) => status.latencySeconds))
+  const maxLatencies = present(databases.map((status) => status.maxLatencySeconds))
+  const ends = present(databases.map((status) => status.progress.estimatedEnd))
+  const slots = present(databases.map((status) => status.slot))
+  const cutover = overallCutover(databases)
+  const verification = overallVerification(databases)
+  return {
+    actions,
+    phase: overallPhase(server, databases),
+    progress: {
+      rowsDone: sum(databases.map((status) => status.progress.rowsDone)),
+      rowsTotal: sum(databases.map((status) => status.progress.rowsTotal)),
+      bytesDone: sum(databases.map((status) => status.progress.bytesDone)),
+      bytesTotal: sum(databases.map((status) => status.progress.bytesTotal)),
+      ...(ends.length === 0 ? {} : { estimatedEnd: ends.toSorted().at(-1)! }),
+    },
+    ...(lagBytes.length === 0 ? {} : { lagBytes: sum(lagBytes) }),
+    ...(latencies.length === 0 ? {} : { latencySeconds: Math.max(...latencies) }),
+    ...(maxLatencies.length === 0 ? {} : { maxLatencySeconds: Math.max(...maxLatencies) }),
+    ...(slots.length === 0
+      ? {}
+      : {
+          slot: {
+            walStatus: worst(slots.map((slot) => slot.walStatus)),
+            retainedBytes: sum(slots.map((slot) => slot.retainedBytes)),
+          },
+        }),
+    ...(cutover === undefined ? {} : { cutover }),
+    ...(verification === undefined ? {} : { verification }),
+    warnings: [
+      ...server.warnings,
+      ...databases.flatMap(({ database, warnings }) => warnings.map((warning) => `${database}: ${warning}`)),
+    ],
+  }
+}
+
+const DATABASE_PHASES: DatabaseStatus['phase'][] = [
+  'Queued',
+  'PreparingSchema',
+  'CreatingSlot',
+  'CopyingData',
+  'BuildingIndexes',
+  'Following',
+  'CuttingOver',
+  'CleaningUp',
+  'Ended',
+]
+
+/** While data is migrated: the phase of the database that is furthest behind. */
+function overallPhase(server: ServerStatus, databases: DatabaseStatus[]): string {
+  if (server.phase !== 'Migrating') return server.phase
+  return DATABASE_PHASES.find((phase) => databases.some((status) => status.phase === phase)) ?? server.phase
+}
+
+/** https://www.postgresql.org/docs/current/view-pg-replication-slots.html, from good to bad */
+const WAL_STATUSES = ['reserved', 'extended', 'unreserved', 'lost']
+
+function worst(statuses: string[]): string {
+  return statuses.reduce((a, b) => (WAL_STATUSES.indexOf(a) >= WAL_STATUSES.indexOf(b) ? a : b))
+}
+
+/** From the first start to the last end; the downtime is that of the database that was down longest. */
+function overallCutover(databases: DatabaseStatus[]): PgflexStatus['cutover'] {
+  const reports = databases.flatMap(({ database, cutover }) => (cutover ? [{ database, cutover }] : []))
+  if (reports.length === 0) return undefined
+  const downtimes = present(reports.map(({ cutover }) => cutover.downtimeSeconds))
+  const ends = present(reports.map(({ cutover }) => cutover.endedAt))
+  return {
+    startedAt: reports.map(({ cutover }) => cutover.startedAt).toSorted()[0]!,
+    ...(ends.length < reports.length ? {} : { endedAt: ends.toSorted().at(-1)! }),
+    ...(downtimes.length === 0 ? {} : { downtimeSeconds: Math.max(...downtimes) }),
+    steps: reports.flatMap(({ database, cutover }) => stepsOf(database, cutover)),
+  }
+}
+
+function stepsOf(database: string, { steps }: CutoverReport): NonNullable<PgflexStatus['cutover']>['steps'] {
+  return steps.map((step) => ({ database, ...step }))
+}
+
+/** Equal only when every comparison that was made found everything equal. */
+function overallVerification(databases: DatabaseStatus[]): PgflexStatus['verification'] {
+  const reports = databases.flatMap(({ database, verification }) => (verification ? [{ database, verification }] : []))
+  const [first] = reports
+  if (!first) return undefined
+  const results = reports.map(({ verification }) => verification.result)
+  const result: VerificationReport['result'] = results.includes('Different')
+    ? 'Different'
+    : results.includes('Skipped')
+      ? 'Skipped'
+      : 'Equal'
+  return {
+    mode: first.verification.mode,
+    result,
+    tables: sum(reports.map(({ verification }) => verification.tables)),
+    rows: sum(reports.map(({ verification }) => verification.rows)),
+    seconds: Math.max(...reports.map(({ verification }) => verification.seconds)),
+    differences: reports.flatMap(({ database, verification }) =>
+      verification.differences.map((difference) => ({ database, ...difference })),
+    ),
+  }
+}
+
+function sum(values: number[]): number {
+  return values.reduce((a, b) => a + b, 0)
+}
+
+function present<T>(values: (T | undefined)[]): T[] {
+  return values.filter((value) => value !== undefined)
+}

@@ -1,0 +1,274 @@
+import type { Lsn } from '../../lsn.ts'
+import { protocolViolation } from '../byte-reader.ts'
+import type { TruncateMessage, InsertMessage, UpdateMessage, DeleteMessage } from '../pgoutput.ts'
+import type { ReplicationStream, StreamMessage } from '../replication-stream.ts'
+import { noChanges, sum, total, type ChangeCounts } from './change-counts.ts'
+import { ChangeGroup } from './change-group.ts'
+import type { TablePlan } from './table-plan.ts'
+import type { TargetTables } from './target-tables.ts'
+import type { MissedRows, TargetTransaction } from './target-transaction.ts'
+
+/** Rows of a group, or of a part of a large transaction: statements of some 0.1 s. */
+const GROUP_ROWS = 10_000
+/** Bytes of a group as they arrived; one group is collected while another one is written. */
+const GROUP_BYTES = 8 * 1024 * 1024
+/** ms that a group is collected for while the target has nothing to do. */
+const COLLECT_MS = 10
+
+export interface ApplierOptions {
+  stream: Pick<ReplicationStream, 'acknowledge' | 'wake'>
+  tables: TargetTables
+  transaction: Pick<TargetTransaction, 'write'>
+  /** Transactions that end at or before it have been applied. */
+  appliedLsn: Lsn
+  /** A table with changes that is no table of this migration. */
+  onIgnored(table: { schema: string; name: string }): void
+  onMissed(missed: MissedRows): void
+}
+
+type RowMessage = InsertMessage | UpdateMessage | DeleteMessage
+
+/** A source transaction whose messages are arriving. */
+interface SourceTransaction {
+  finalLsn: Lsn
+  commitTime: number
+  /** It has been applied already. */
+  skip: boolean
+  changed: boolean
+}
+
+interface Writing {
+  done: Promise<void>
+  oldestCommit: number | undefined
+  tailLsn: Lsn | undefined
+}
+
+/**
+ * Turns the messages of a stream into target transactions, and acknowledges what is durable: the end of the
+ * last committed group, and where nothing is under way, the place up to which the source has sent.
+ *
+ * One group is written while the next one is collected.
+ */
+export class Applier {
+  readonly #options: ApplierOptions
+  /** Everything that the source committed before it is durable on the target. */
+  position: Lsn
+  /** Row changes that have been applied. */
+  applied = noChanges()
+  #source: SourceTransaction | undefined
+  #group = new ChangeGroup()
+  /** ms, when the first change of the group came. */
+  #collectingSince = 0
+  /** What the parts of a large transaction have written so far, in the open target transaction. */
+  #parts: { counts: ChangeCounts; oldestCommit: number | undefined } | undefined
+  #writing: Writing | undefined
+  #failure: { error: unknown } | undefined
+
+  constructor(options: ApplierOptions) {
+    this.#options = options
+    this.position = options.appliedLsn
+  }
+
+  /** No source transaction is half read: the group can be committed. */
+  get atBoundary(): boolean {
+    return this.#source === undefined
+  }
+
+  /** Nothing is collected, written or half read. */
+  get isIdle(): boolean {
+    return this.atBoundary && !this.#hasChanges && !this.#writing
+  }
+
+  /** Row changes that have been read and are not yet durable. */
+  get pendingChanges(): number {
+    return this.#group.rows + (this.#parts ? total(this.#parts.counts) : 0)
+  }
+
+  /** Commit time on the source of the oldest transaction that is read and not yet durable, ms. */
+  get oldestPendingCommit(): number | undefined {
+    const current = this.#source?.changed ? this.#source.commitTime : undefined
+    return this.#writing?.oldestCommit ?? this.#parts?.oldestCommit ?? this.#group.oldestCommit ?? current
+  }
+
+  get #hasChanges(): boolean {
+    return !this.#group.isEmpty || this.#parts !== undefined
+  }
+
+  /**
+   * Takes a message. @returns a promise when it has to be waited for before the next one
+   *
+   * @throws {MigrationError} ProtocolViolation, and what has become of the group that was being written
+   */
+  handle(message: StreamMessage): Promise<void> | undefined {
+    switch (message.kind) {
+      case 'insert':
+      case 'update':
+      case 'delete': {
+        const plan = this.#options.tables.known(message.relation)
+        return plan === undefined ? this.#unplanned(message) : this.#change(plan, message)
+      }
+      case 'begin':
+        if (this.#source) throw protocolViolation('a transaction inside a transaction')
+        this.#source = {
+          finalLsn: message.finalLsn,
+          commitTime: message.commitTime,
+          // A commit that begins before the end of another one ends at or before it.
+          skip: message.finalLsn < this.#options.appliedLsn,
+          changed: false,
+        }
+        return undefined
+      case 'commit':
+        return this.#commit(message.endLsn)
+      case 'keepalive':
+        // In the middle of a transaction it tells how far the source is, not what we have.
+        if (!this.#source) this.#passed(message.walEnd)
+        return undefined
+      case 'relation': {
+        const obsolete = this.#options.tables.describe(message.relation)
+        if (obsolete) this.#group.cut(obsolete)
+        return undefined
+      }
+      case 'truncate':
+        return this.#truncate(message)
+      case 'type': // Types are looked up by name on the target.
+      case 'origin': // Of whatever origin the change is, the source has it.
+      case 'message': // Of other tools.
+        return undefined
+      default:
+        throw protocolViolation(`an unasked "${message.kind}"`)
+    }
+  }
+
+  /** Writes what has been collected, if it is time and the target has nothing to do. */
+  async writeWhenIdle(): Promise<void> {
+    this.#throwFailure()
+    if (this.atBoundary && this.#hasChanges && !this.#writing) await this.#write(true)
+  }
+
+  /** Writes everything up to the last finished transaction, and waits until it is durable. */
+  async finish(): Promise<void> {
+    if (this.#hasChanges) await this.#write(true)
+    await this.#settled()
+  }
+
+  /** Waits for the group that is being written. */
+  async #settled(): Promise<void> {
+    await this.#writing?.done
+    this.#throwFailure()
+  }
+
+  #throwFailure(): void {
+    if (this.#failure) throw this.#failure.error
+  }
+
+  /** The table as it was before its copy may look different from the one on the target, and is of no interest. */
+  #unplanned(message: RowMessage): Promise<void> | undefined {
+    const { tables } = this.#options
+    const source = this.#open()
+    const point = tables.point(message.relation)
+    if (point === undefined) this.#options.onIgnored(tables.relation(message.relation))
+    else if (!source.skip && source.finalLsn >= point) {
+      return tables.plan(message.relation, point).then((plan) => this.#change(plan, message))
+    }
+    return undefined
+  }
+
+  #change(plan: TablePlan, message: RowMessage): Promise<void> | undefined {
+    const source = this.#open()
+    if (source.skip || source.finalLsn < plan.point) return undefined
+    this.#begin(source)
+    if (message.kind === 'insert') this.#group.insert(plan, message, source.finalLsn)
+    else if (message.kind === 'update') this.#group.update(plan, message, source.finalLsn)
+    else this.#group.delete(plan, message, source.finalLsn)
+    return this.#isFull ? this.#write(false) : undefined
+  }
+
+  async #truncate(message: TruncateMessage): Promise<void> {
+    const { tables, onIgnored } = this.#options
+    const source = this.#open()
+    if (source.skip) return
+    const plans: TablePlan[] = []
+    for (const oid of message.relations) {
+      const point = tables.point(oid)
+      if (point === undefined) onIgnored(tables.relation(oid))
+      else if (source.finalLsn >= point) plans.push(tables.known(oid) ?? (await tables.plan(oid, point)))
+    }
+    if (plans.length === 0) return
+    this.#begin(source)
+    this.#group.truncate(plans, message.restartIdentity, source.finalLsn)
+  }
+
+  #open(): SourceTransaction {
+    if (!this.#source) throw protocolViolation('a change outside a transaction')
+    return this.#source
+  }
+
+  #begin(source: SourceTransaction): void {
+    if (this.#group.isEmpty) this.#collectingSince = performance.now()
+    if (source.changed) return
+    source.changed = true
+    this.#group.oldestCommit ??= source.commitTime
+  }
+
+  #commit(endLsn: Lsn): Promise<void> | undefined {
+    const { changed } = this.#open()
+    this.#source = undefined
+    if (!changed) {
+      this.#passed(endLsn)
+      return undefined
+    }
+    this.#group.counts.transactions++
+    this.#group.endLsn = endLsn
+    if (this.#isFull || this.#parts) return this.#write(true)
+    const wait = this.#writing !== undefined || performance.now() - this.#collectingSince < COLLECT_MS
+    return wait ? undefined : this.#write(true)
+  }
+
+  get #isFull(): boolean {
+    return this.#group.rows >= GROUP_ROWS || this.#group.bytes >= GROUP_BYTES
+  }
+
+  /** Nothing up to this place is left to be done but what is under way. */
+  #passed(lsn: Lsn): void {
+    if (this.#hasChanges) this.#group.tailLsn = lsn
+    else if (this.#writing) this.#writing.tailLsn = lsn
+    else this.#reached(lsn)
+  }
+
+  #reached(lsn: Lsn): void {
+    if (lsn <= this.position) return
+    this.position = lsn
+    this.#options.stream.acknowledge(lsn)
+  }
+
+  /** Hands the group over to be written, as soon as the one before is done. */
+  async #write(commit: boolean): Promise<void> {
+    const { transaction, stream } = this.#options
+    const group = this.#group
+    this.#group = new ChangeGroup()
+    // Building the statements is our part of the work: it is done while the target is busy with its own.
+    const statements = group.take()
+    const counts = this.#parts ? sum(this.#parts.counts, group.counts) : group.counts
+    const oldestCommit = this.#parts?.oldestCommit ?? group.oldestCommit
+    this.#parts = commit ? undefined : { counts, oldestCommit }
+    await this.#settled()
+    const end = commit ? { endLsn: group.endLsn!, counts } : undefined
+    const writing: Writing = { done: Promise.resolve(), oldestCommit, tailLsn: group.tailLsn }
+    writing.done = transaction.write(statements, end).then(
+      (missed) => {
+        this.#writing = undefined
+        missed.forEach((rows) => this.#options.onMissed(rows))
+        if (end) {
+          this.applied = sum(this.applied, counts)
+          this.#reached(writing.tailLsn ?? end.endLsn)
+        }
+        stream.wake()
+      },
+      (error: unknown) => {
+        this.#failure = { error }
+        stream.wake()
+      },
+    )
+    this.#writing = writing
+  }
+}

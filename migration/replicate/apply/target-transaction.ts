@@ -1,0 +1,154 @@
+import type { QueryResult } from 'pg'
+import type { Connection } from '../../connect.ts'
+import { checkFence, type Lease } from '../../control/lease.ts'
+import { errorText, isTransient, MigrationError, sqlState } from '../../errors.ts'
+import { formatLsn, type Lsn } from '../../lsn.ts'
+import type { ChangeCounts } from './change-counts.ts'
+import type { Statement } from './statements.ts'
+import type { TablePlan } from './table-plan.ts'
+
+/** An UPDATE or DELETE that touched fewer rows than it should have. */
+export interface MissedRows {
+  plan: TablePlan
+  rows: number
+  row?: string
+}
+
+/** A statement that the target refused, although its session is well. */
+export class StatementRefused extends Error {
+  readonly statement: Statement | undefined
+  override readonly cause: unknown
+
+  constructor(statement: Statement | undefined, cause: unknown) {
+    super(errorText(cause))
+    this.name = 'StatementRefused'
+    this.statement = statement
+    this.cause = cause
+  }
+}
+
+/** How far the group moves the progress row. */
+export interface GroupEnd {
+  endLsn: Lsn
+  counts: ChangeCounts
+}
+
+/**
+ * Target transactions, one after the other on one session. A group of source transactions is written in one or
+ * several parts, and becomes visible as a whole together with the progress row.
+ *
+ * Statements go out without waiting for each other's results; the commit goes out when every result is in and
+ * has been checked.
+ */
+export class TargetTransaction {
+  readonly #session: Connection
+  readonly #lease: Lease
+  readonly #slot: string
+  #open = false
+  #missed = 0
+
+  /** @param session prepared by prepareApplySession, and used for nothing else */
+  constructor(session: Connection, lease: Lease, slot: string) {
+    this.#session = session
+    this.#lease = lease
+    this.#slot = slot
+  }
+
+  /**
+   * Writes a part; with an end, also commits.
+   *
+   * @returns rows that were not there
+   * @throws {StatementRefused} nothing of the group has been written
+   * @throws {MigrationError} LeaseLost, ProgressConflict
+   */
+  async write(statements: readonly Statement[], end?: GroupEnd): Promise<MissedRows[]> {
+    const sent: { statement?: Statement; result: Promise<QueryResult> }[] = []
+    if (!this.#open) {
+      this.#missed = 0
+      sent.push({ result: this.#session.query('begin') })
+      // A unique constraint that may be broken inside a transaction of the source may be broken inside ours.
+      sent.push({ result: this.#session.query('set constraints all deferred') })
+      this.#open = true
+    }
+    for (const statement of statements) {
+      const { sql, params } = statement
+      sent.push({ statement, result: params.length > 0 ? this.#session.query(sql, params) : this.#session.query(sql) })
+    }
+    const results = await Promise.allSettled(sent.map(({ result }) => result))
+    const missed: MissedRows[] = []
+    for (const [i, result] of results.entries()) {
+      const { statement } = sent[i]!
+      if (result.status === 'rejected') throw await this.#refuse(statement, result.reason)
+      if (statement) missed.push(...this.#checkRows(statement, result.value.rowCount ?? 0))
+    }
+    if (end) await this.#commit(end)
+    return missed
+  }
+
+  async rollback(): Promise<void> {
+    if (!this.#open) return
+    this.#open = false
+    await this.#session.query('rollback')
+  }
+
+  #checkRows({ plan, kind, expected, row }: Statement, touched: number): MissedRows[] {
+    if (!plan || kind === 'truncate' || touched === expected) return []
+    if (touched > expected || kind === 'insert') {
+      throw new MigrationError(
+        'RowCountMismatch',
+        `A change of ${expected} rows of ${plan.schema}.${plan.table} touched ${touched} rows on the target${row === undefined ? '' : ` (${row})`}.`,
+        {
+          hint: 'Its replica identity is not unique on the target; see that the primary key or unique index exists there.',
+          target: 'target',
+        },
+      )
+    }
+    this.#missed += expected - touched
+    return [{ plan, rows: expected - touched, ...(row === undefined ? {} : { row }) }]
+  }
+
+  async #commit({ endLsn, counts }: GroupEnd): Promise<void> {
+    // The fence last: it holds the lease's row until the commit, and a group may take long.
+    const moving = this.#session.query(
+      `update pgflex.progress
+          set applied_lsn = $2, inserts = inserts + $3, updates = updates + $4, deletes = deletes + $5,
+              truncates = truncates + $6, transactions = transactions + $7, missed = missed + $8
+        where slot = $1 and applied_lsn < $2`,
+      [
+        this.#slot,
+        formatLsn(endLsn),
+        counts.inserts,
+        counts.updates,
+        counts.deletes,
+        counts.truncates,
+        counts.transactions,
+        this.#missed,
+      ],
+    )
+    const [moved, fence] = await Promise.allSettled([moving, checkFence(this.#session, this.#lease)])
+    if (moved.status === 'rejected') throw await this.#refuse(undefined, moved.reason)
+    if (fence.status === 'rejected') throw fence.reason
+    if (moved.value.rowCount !== 1) {
+      throw new MigrationError(
+        'ProgressConflict',
+        `The progress of ${this.#slot} is not before ${formatLsn(endLsn)}: these changes have been applied already.`,
+        { retryable: true },
+      )
+    }
+    try {
+      const { command } = await this.#session.query('commit')
+      if (command !== 'COMMIT') throw new Error(`The target answered COMMIT with ${command}.`)
+    } catch (error) {
+      // Deferred constraints are checked here.
+      throw await this.#refuse(undefined, error)
+    }
+    this.#open = false
+  }
+
+  /** Tells a refused statement, after which the session goes on, from a broken session. */
+  async #refuse(statement: Statement | undefined, cause: unknown): Promise<unknown> {
+    if (sqlState(cause) === undefined || isTransient(cause)) return cause
+    await this.rollback()
+    return new StatementRefused(statement, cause)
+  }
+}

@@ -1,0 +1,312 @@
+import { ByteReader, protocolViolation } from './byte-reader.ts'
+import type { Lsn } from '../lsn.ts'
+
+/** Stands in a new row for a TOAST value that the UPDATE did not touch, and that the source did not send. */
+export const UNCHANGED = Symbol('unchanged TOAST value')
+
+/** PostgreSQL's text of a value (bytes, when large or no UTF-8), null for NULL. */
+export type Value = string | Buffer | null | typeof UNCHANGED
+
+/** The values of a row in the order of its relation's columns. */
+export type Tuple = Value[]
+
+export interface RelationColumn {
+  name: string
+  /** Part of the replica identity. With REPLICA IDENTITY FULL every column is. */
+  key: boolean
+  typeOid: number
+  typeModifier: number
+}
+
+export interface Relation {
+  oid: number
+  schema: string
+  name: string
+  /** pg_class.relreplident: default, nothing, full, index. */
+  replicaIdentity: 'd' | 'n' | 'f' | 'i'
+  columns: RelationColumn[]
+}
+
+/** `xid` is there inside a streamed (unfinished) transaction only; `bytes` is the size on the wire. */
+export interface InsertMessage {
+  kind: 'insert'
+  xid?: number
+  relation: number
+  row: Tuple
+  bytes: number
+}
+
+export interface UpdateMessage {
+  kind: 'update'
+  xid?: number
+  relation: number
+  row: Tuple
+  /** K: the old key, where it has changed (all other columns are null and mean nothing). O: the whole old row. */
+  old?: { kind: 'K' | 'O'; row: Tuple }
+  bytes: number
+}
+
+export interface DeleteMessage {
+  kind: 'delete'
+  xid?: number
+  relation: number
+  old: { kind: 'K' | 'O'; row: Tuple }
+  bytes: number
+}
+
+export interface TruncateMessage {
+  kind: 'truncate'
+  xid?: number
+  relations: number[]
+  cascade: boolean
+  restartIdentity: boolean
+}
+
+/**
+ * The messages of pgoutput, protocol versions 1 to 4. LSNs named `end` are the first byte after the record.
+ * https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html
+ */
+export type PgoutputMessage =
+  | { kind: 'begin'; finalLsn: Lsn; commitTime: number; xid: number }
+  | { kind: 'commit'; commitLsn: Lsn; endLsn: Lsn; commitTime: number }
+  | { kind: 'origin'; lsn: Lsn; name: string }
+  | { kind: 'relation'; xid?: number; relation: Relation }
+  | { kind: 'type'; xid?: number; oid: number; schema: string; name: string }
+  | InsertMessage
+  | UpdateMessage
+  | DeleteMessage
+  | TruncateMessage
+  | { kind: 'message'; xid?: number; transactional: boolean; lsn: Lsn; prefix: string; content: Buffer }
+  | { kind: 'streamStart'; xid: number; first: boolean }
+  | { kind: 'streamStop' }
+  | { kind: 'streamCommit'; xid: number; commitLsn: Lsn; endLsn: Lsn; commitTime: number }
+  | { kind: 'streamAbort'; xid: number; subxid: number; abortLsn?: Lsn; abortTime?: number }
+  | {
+      kind: 'beginPrepare' | 'prepare' | 'streamPrepare'
+      prepareLsn: Lsn
+      endLsn: Lsn
+      prepareTime: number
+      xid: number
+      gid: string
+    }
+  | { kind: 'commitPrepared'; commitLsn: Lsn; endLsn: Lsn; commitTime: number; xid: number; gid: string }
+  | {
+      kind: 'rollbackPrepared'
+      prepareEndLsn: Lsn
+      endLsn: Lsn
+      prepareTime: number
+      rollbackTime: number
+      xid: number
+      gid: string
+    }
+
+/** Decodes one message after the other; between StreamStart and StreamStop most of them carry a transaction id. */
+export class PgoutputDecoder {
+  readonly #checkUtf8: boolean
+  #streaming = false
+
+  constructor({ checkUtf8 = false }: { checkUtf8?: boolean } = {}) {
+    this.#checkUtf8 = checkUtf8
+  }
+
+  /** @throws {MigrationError} ProtocolViolation for anything that pgoutput does not send */
+  decode(bytes: Buffer): PgoutputMessage {
+    const reader = new ByteReader(bytes, this.#checkUtf8)
+    const message = this.#message(reader, bytes.length)
+    reader.end()
+    return message
+  }
+
+  #message(reader: ByteReader, bytes: number): PgoutputMessage {
+    const code = reader.uint8()
+    switch (code) {
+      case 0x49: // I
+        return { kind: 'insert', ...this.#xid(reader), relation: reader.uint32(), row: newTuple(reader), bytes }
+      case 0x55: // U
+        return { kind: 'update', ...this.#xid(reader), ...update(reader), bytes }
+      case 0x44: // D
+        return { kind: 'delete', ...this.#xid(reader), relation: reader.uint32(), old: oldTuple(reader), bytes }
+      case 0x42: // B
+        return { kind: 'begin', finalLsn: reader.lsn(), commitTime: reader.time(), xid: reader.uint32() }
+      case 0x43: // C
+        flags(reader)
+        return { kind: 'commit', commitLsn: reader.lsn(), endLsn: reader.lsn(), commitTime: reader.time() }
+      case 0x4f: // O
+        return { kind: 'origin', lsn: reader.lsn(), name: reader.cstring() }
+      case 0x52: // R
+        return { kind: 'relation', ...this.#xid(reader), relation: relation(reader) }
+      case 0x59: // Y
+        return { kind: 'type', ...this.#xid(reader), oid: reader.uint32(), schema: reader.cstring(), name: reader.cstring() }
+      case 0x54: // T
+        return { kind: 'truncate', ...this.#xid(reader), ...truncate(reader) }
+      case 0x4d: // M
+        return { kind: 'message', ...this.#xid(reader), ...logicalMessage(reader) }
+      default:
+        return this.#unfinished(code, reader)
+    }
+  }
+
+  /** The messages of transactions that are streamed before their end, or prepared (protocol 2 and later). */
+  #unfinished(code: number, reader: ByteReader): PgoutputMessage {
+    switch (code) {
+      case 0x53: // S
+        this.#streaming = true
+        return { kind: 'streamStart', xid: reader.uint32(), first: reader.uint8() === 1 }
+      case 0x45: // E
+        this.#streaming = false
+        return { kind: 'streamStop' }
+      case 0x63: {
+        // c
+        const xid = reader.uint32()
+        flags(reader)
+        return { kind: 'streamCommit', xid, commitLsn: reader.lsn(), endLsn: reader.lsn(), commitTime: reader.time() }
+      }
+      case 0x41: {
+        // A; LSN and time with streaming 'parallel' only
+        const ids = { xid: reader.uint32(), subxid: reader.uint32() }
+        const point = reader.remaining > 0 ? { abortLsn: reader.lsn(), abortTime: reader.time() } : {}
+        return { kind: 'streamAbort', ...ids, ...point }
+      }
+      case 0x62: // b
+        return { kind: 'beginPrepare', ...prepared(reader) }
+      case 0x50: // P
+        flags(reader)
+        return { kind: 'prepare', ...prepared(reader) }
+      case 0x70: // p
+        flags(reader)
+        return { kind: 'streamPrepare', ...prepared(reader) }
+      case 0x4b: // K
+        flags(reader)
+        return {
+          kind: 'commitPrepared',
+          commitLsn: reader.lsn(),
+          endLsn: reader.lsn(),
+          commitTime: reader.time(),
+          xid: reader.uint32(),
+          gid: reader.cstring(),
+        }
+      case 0x72: // r
+        flags(reader)
+        return {
+          kind: 'rollbackPrepared',
+          prepareEndLsn: reader.lsn(),
+          endLsn: reader.lsn(),
+          prepareTime: reader.time(),
+          rollbackTime: reader.time(),
+          xid: reader.uint32(),
+          gid: reader.cstring(),
+        }
+      default:
+        throw protocolViolation(`the unknown message type ${code}`)
+    }
+  }
+
+  #xid(reader: ByteReader): { xid?: number } {
+    return this.#streaming ? { xid: reader.uint32() } : {}
+  }
+}
+
+/** Unused so far, always 0: another value would change the meaning of the message. */
+function flags(reader: ByteReader): void {
+  const value = reader.uint8()
+  if (value !== 0) throw protocolViolation(`the unknown flags ${value}`)
+}
+
+function prepared(reader: ByteReader): { prepareLsn: Lsn; endLsn: Lsn; prepareTime: number; xid: number; gid: string } {
+  return {
+    prepareLsn: reader.lsn(),
+    endLsn: reader.lsn(),
+    prepareTime: reader.time(),
+    xid: reader.uint32(),
+    gid: reader.cstring(),
+  }
+}
+
+function relation(reader: ByteReader): Relation {
+  const oid = reader.uint32()
+  // An empty name means pg_catalog.
+  const schema = reader.cstring() || 'pg_catalog'
+  const name = reader.cstring()
+  const replicaIdentity = String.fromCharCode(reader.uint8())
+  if (!isReplicaIdentity(replicaIdentity)) throw protocolViolation(`the replica identity "${replicaIdentity}"`)
+  const columns = count(reader, reader.uint16(), 10)
+  return {
+    oid,
+    schema,
+    name,
+    replicaIdentity,
+    columns: Array.from({ length: columns }, () => ({
+      key: (reader.uint8() & 1) === 1,
+      name: reader.cstring(),
+      typeOid: reader.uint32(),
+      typeModifier: reader.int32(),
+    })),
+  }
+}
+
+function isReplicaIdentity(text: string): text is Relation['replicaIdentity'] {
+  return text === 'd' || text === 'n' || text === 'f' || text === 'i'
+}
+
+function update(reader: ByteReader): Pick<UpdateMessage, 'relation' | 'row' | 'old'> {
+  const relation_ = reader.uint32()
+  const kind = reader.uint8()
+  if (kind === 0x4e) return { relation: relation_, row: tuple(reader) }
+  const old = { kind: oldKind(kind), row: tuple(reader) }
+  return { relation: relation_, old, row: newTuple(reader) }
+}
+
+function newTuple(reader: ByteReader): Tuple {
+  const kind = reader.uint8()
+  if (kind !== 0x4e) throw protocolViolation(`the tuple type ${kind} in place of a new row`)
+  return tuple(reader)
+}
+
+function oldTuple(reader: ByteReader): { kind: 'K' | 'O'; row: Tuple } {
+  return { kind: oldKind(reader.uint8()), row: tuple(reader) }
+}
+
+function oldKind(kind: number): 'K' | 'O' {
+  if (kind === 0x4b) return 'K'
+  if (kind === 0x4f) return 'O'
+  throw protocolViolation(`the tuple type ${kind} in place of an old row`)
+}
+
+function tuple(reader: ByteReader): Tuple {
+  const columns = count(reader, reader.uint16(), 1)
+  const row: Tuple = []
+  for (let i = 0; i < columns; i++) {
+    const kind = reader.uint8()
+    if (kind === 0x74) row.push(reader.text())
+    else if (kind === 0x6e) row.push(null)
+    else if (kind === 0x75) row.push(UNCHANGED)
+    // 'b' is binary, which is not asked for.
+    else throw protocolViolation(`the value format ${kind}`)
+  }
+  return row
+}
+
+function truncate(reader: ByteReader): Pick<TruncateMessage, 'relations' | 'cascade' | 'restartIdentity'> {
+  const relations = count(reader, reader.uint32(), 4)
+  const options = reader.uint8()
+  return {
+    relations: Array.from({ length: relations }, () => reader.uint32()),
+    cascade: (options & 1) !== 0,
+    restartIdentity: (options & 2) !== 0,
+  }
+}
+
+function logicalMessage(reader: ByteReader): { transactional: boolean; lsn: Lsn; prefix: string; content: Buffer } {
+  return {
+    transactional: (reader.uint8() & 1) !== 0,
+    lsn: reader.lsn(),
+    prefix: reader.cstring(),
+    content: reader.bytes(),
+  }
+}
+
+/** A number of items can't be greater than what is left of the message has room for. */
+function count(reader: ByteReader, items: number, bytesEach: number): number {
+  if (items * bytesEach > reader.remaining) throw protocolViolation(`${items} items in ${reader.remaining} bytes`)
+  return items
+}

@@ -1,0 +1,212 @@
+import type { Connection } from '../connect.ts'
+import type { DatabaseContext } from '../context.ts'
+import { acquireLease, type Lease } from '../control/lease.ts'
+import { formatLsn, type Lsn } from '../lsn.ts'
+import { readDatabaseStatus } from '../store/migrations.ts'
+import { Applier } from './apply/applier.ts'
+import { breakOff, endSession, prepareApplySession, sendWithoutWaiting } from './apply/apply-session.ts'
+import { total } from './apply/change-counts.ts'
+import { applyRefused, refusedTable } from './apply/refusal.ts'
+import { StatementRefused, TargetTransaction } from './apply/target-transaction.ts'
+import { TargetTables } from './apply/target-tables.ts'
+import { FollowWarnings } from './follow-warnings.ts'
+import { readProgress } from './progress.ts'
+import { listPublications } from './publication.ts'
+import { isUsable, readSlot, slotLost } from './replication-slot.ts'
+import { openReplicationStream } from './replication-stream.ts'
+import { SliceEnd, type SliceReason } from './slice-end.ts'
+import { pause, SliceReport } from './slice-report.ts'
+import { sourceObjects } from './slot-name.ts'
+import { readTablePoints } from './table-points.ts'
+
+export interface SliceOptions {
+  /** How long to follow, ms. A transaction that has begun to arrive is finished first. */
+  ms: number
+  /** End as soon as everything that the source committed before this LSN is on the target. */
+  until?: Lsn
+  /** Asked every half second; true ends the slice. */
+  onCommand?: () => Promise<boolean>
+}
+
+export interface SliceResult {
+  ok: true
+  /** busy: another copy of this activity follows. */
+  reason: SliceReason | 'busy'
+  /** Everything that the source committed before it is on the target. */
+  appliedLsn: string
+  /** Row changes applied in this slice. */
+  changes: number
+  /** Infinity as long as it is not known. */
+  latencySeconds: number
+  lagBytes: number
+}
+
+/** ms for the transaction that is arriving to end when the host wants to stop; then it is left for the next slice. */
+const DRAIN_MS = 5_000
+/** ms without messages after which the loop looks around. */
+const READ_MS = 250
+/** ms between questions to an idle source for how far it has sent, when there is a place to reach. */
+const HURRY_MS = 20
+
+/**
+ * Applies what the source commits for about `ms`. All that has happened is in the target: call it again, after
+ * whatever end.
+ *
+ * @throws {MigrationError} SlotLost, ApplyRefused, SchemaChanged, TablesNotCopied …; LeaseLost and lost
+ *   connections (retryable)
+ */
+export async function replicateSlice(context: DatabaseContext, options: SliceOptions): Promise<SliceResult> {
+  const { slot } = sourceObjects(context.key, context.database)
+  await using leaseSession = await context.target('replicate lease')
+  await using lease = await acquireLease(leaseSession, 'replicate')
+  if (!lease) return busy(context, formatLsn((await readProgress(leaseSession, slot)).appliedLsn))
+
+  await using source = await context.source('replicate')
+  await using catalog = await context.target('replicate catalog')
+  sendWithoutWaiting(catalog)
+  await using session = await openApplySession(context, lease)
+  const report = new SliceReport(context, source, catalog, slot)
+  using end = new SliceEnd(context, options)
+  // A statement that waits for a lock would hold up everything.
+  using _watch = onAbort(lease.lost, () => breakOff(session))
+  using _drain = onAbort(context.draining, () => setTimeout(() => breakOff(session), DRAIN_MS).unref())
+
+  const slice: Slice = { context, lease, source, catalog, session, report, end, inOrder: new Set(), changes: 0 }
+  let reason: SliceReason | undefined
+  while (reason === undefined) {
+    try {
+      reason = await follow(slice)
+    } catch (error) {
+      lease.lost.throwIfAborted()
+      if (context.draining.aborted) reason = 'draining'
+      else keepOrder(slice, error)
+    }
+  }
+  const { following } = report
+  return {
+    ok: true,
+    reason,
+    appliedLsn: formatLsn(following?.applier.position ?? (await readProgress(catalog, slot)).appliedLsn),
+    changes: slice.changes,
+    latencySeconds: report.latencySeconds ?? Infinity,
+    lagBytes: report.lagBytes ?? 0,
+  }
+}
+
+interface Slice {
+  context: DatabaseContext
+  lease: Lease
+  source: Connection
+  catalog: Connection
+  session: Connection
+  report: SliceReport
+  end: SliceEnd
+  /** Tables where a grouped statement was refused: from then on in the order of the source. */
+  inOrder: Set<string>
+  changes: number
+}
+
+/** A refused group has left nothing behind: its changes are read again, and written in the order of the source. */
+function keepOrder({ inOrder, context }: Slice, error: unknown): void {
+  if (!(error instanceof StatementRefused)) throw error
+  const table = refusedTable(error)
+  if (table === undefined || inOrder.has(table)) throw applyRefused(error)
+  context.log.info('Changes of a table are applied in the order of the source', { table, reason: error.message })
+  inOrder.add(table)
+}
+
+/** Follows on one stream until the slice is to end. */
+async function follow(slice: Slice): Promise<SliceReason> {
+  const { context, lease, source, catalog, session, report, end, inOrder } = slice
+  const names = sourceObjects(context.key, context.database)
+  const [progress, points] = [await readProgress(catalog, names.slot), await readTablePoints(catalog)]
+  const state = await readSlot(source, names.slot)
+  if (!isUsable(state)) throw slotLost(names.slot, state)
+  await using stream = await openReplicationStream(context, {
+    slot: names.slot,
+    publications: await listPublications(source, names),
+    startLsn: progress.appliedLsn,
+    source,
+  })
+  const warnings = new FollowWarnings(context)
+  const applier = new Applier({
+    stream,
+    tables: new TargetTables({ catalog, points, inOrder }),
+    transaction: new TargetTransaction(session, lease, names.slot),
+    appliedLsn: progress.appliedLsn,
+    onIgnored: (table) => warnings.ignored(table),
+    onMissed: (missed) => {
+      following.missed += missed.rows
+      warnings.missed(missed)
+    },
+  })
+  const following = { stream, applier, progress, missed: 0 }
+  report.following = following
+  end.onEnd = () => stream.wake()
+  using _lost = onAbort(lease.lost, () => stream.wake())
+
+  const reporting = new AbortController()
+  let reportFailure: { error: unknown } | undefined
+  const reported = report.run(reporting.signal).catch((error: unknown) => {
+    reportFailure = { error }
+    stream.wake()
+  })
+  try {
+    for (;;) {
+      lease.lost.throwIfAborted()
+      if (reportFailure) throw (reportFailure as { error: unknown }).error
+      for (const message of await stream.read(end.until === undefined ? READ_MS : HURRY_MS)) {
+        const pending = applier.handle(message)
+        if (pending) await pending
+        if (message.kind === 'commit' && end.reason(applier.position) !== undefined) break
+      }
+      await applier.writeWhenIdle()
+      if (end.reason(applier.position) !== undefined && applier.atBoundary) {
+        await applier.finish()
+        // Everything that was read is applied now, which may be all that was to be reached.
+        const reason = end.reason(applier.position)!
+        reporting.abort()
+        await reported
+        await report.look()
+        return reason
+      }
+      if (end.until !== undefined && applier.isIdle) stream.ping()
+    }
+  } finally {
+    reporting.abort()
+    slice.changes += total(applier.applied)
+    await Promise.race([Promise.all([reported, warnings.stored()]), pause(1_000)])
+  }
+}
+
+/** The session that writes: its lease ends it if this process is frozen, and it can be broken off at any time. */
+async function openApplySession(context: DatabaseContext, lease: Lease): Promise<Connection> {
+  const session = await context.target('apply')
+  try {
+    await prepareApplySession(session)
+    await lease.addSession(session)
+  } catch (error) {
+    await endSession(session)
+    throw error
+  }
+  return Object.assign(session, { [Symbol.asyncDispose]: () => endSession(session) })
+}
+
+async function busy(context: DatabaseContext, appliedLsn: string): Promise<SliceResult> {
+  const status = await readDatabaseStatus(context.documents, context.key, context.database)
+  return {
+    ok: true,
+    reason: 'busy',
+    appliedLsn,
+    changes: 0,
+    latencySeconds: status.latencySeconds ?? Infinity,
+    lagBytes: status.lagBytes ?? 0,
+  }
+}
+
+/** Calls back when the signal is aborted, also when it is already, until the end of the block. */
+function onAbort(signal: AbortSignal, callback: () => void): Disposable {
+  if (signal.aborted) callback()
+  else signal.addEventListener('abort', callback)
+  return { [Symbol.dispose]: () => signal.removeEventListener('abort', callback) }
+}

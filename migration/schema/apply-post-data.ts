@@ -1,0 +1,226 @@
+import type { Connection } from '../connect.ts'
+import type { DatabaseContext } from '../context.ts'
+import { checkFence } from '../control/lease.ts'
+import { MigrationError, sqlState } from '../errors.ts'
+import { tableFilter } from '../model/table-filter.ts'
+import { schemaWarnings, skipReason, withRightOnSchema } from './apply-pre-data.ts'
+import { referencedTable, splitConstraints, type ConstraintTarget } from './constraint-statements.ts'
+import { dumpSchema } from './dump.ts'
+import { indexWidth, readServerLimits } from './index-width.ts'
+import { isRelation, relationName, skipLeftOut } from './left-out.ts'
+import {
+  scheduleCutover,
+  scheduleLoad,
+  stageOf,
+  validationsBeforeRowSecurity,
+  type PostDataStage,
+  type Schedule,
+} from './post-data-order.ts'
+import { readTargetRoles, type TargetRoles } from './roles.ts'
+import { runStatements, type StatementRules } from './run-statements.ts'
+import { openSchemaSessions, throwIfLost, type SchemaSessions } from './schema-session.ts'
+import { splitDump, type SchemaStatement } from './split.ts'
+import { objectTitle, readStatements, storeStatements, type PlannedStatement } from './statements.ts'
+
+export interface PostDataResult {
+  /** Statements of the stage that are done. */
+  applied: number
+  failed: { object: string; message: string }[]
+  /** What was left out or drew a warning of the server: owners, grants, comments. */
+  warnings: string[]
+}
+
+/**
+ * Stores the statements that come after the data: once, whatever happens to the schema of the source later.
+ *
+ * @throws {MigrationError} SchemaDumpFailed, Busy
+ */
+export async function planPostData(context: DatabaseContext): Promise<void> {
+  await using sessions = await openSchemaSessions(context)
+  const session = await sessions.open()
+  if ((await readStatements(session, 'post-data')).length > 0) return
+  const dumped = await splitDump(await dumpSchema(context, 'post-data', { signal: sessions.lease.lost }))
+  const leftOut = new Set(
+    (await readStatements(session, 'pre-data'))
+      .filter(({ kind, state }) => state === 'skipped' && isRelation(kind))
+      .map(({ schemaName, objectName }) => relationName(schemaName ?? '', objectName ?? '')),
+  )
+  const kept = skipLeftOut(
+    dumped.filter(isOfUser).map(underPolicies),
+    tableFilter(context.record.properties.pgflex),
+    leftOut,
+  )
+  const statements = splitConstraints(kept, await readConstraintTarget(session))
+  await session.query('begin')
+  await storeStatements(session, 'post-data', statements)
+  await checkFence(session, sessions.lease)
+  await session.query('commit')
+}
+
+/** Publications of pgflex itself are in the source while it reads from it. */
+function isOfUser({ kind, objectName }: SchemaStatement): boolean {
+  return !(/PUBLICATION/.test(kind) && objectName?.startsWith('pgflex') === true)
+}
+
+/** A materialized view holds what its owner may see: under policies on the source, so here as well. */
+function underPolicies(statement: SchemaStatement): SchemaStatement {
+  if (statement.kind !== 'MATERIALIZED VIEW DATA') return statement
+  return { ...statement, sql: `set local row_security = on;\n${statement.sql};\nset local row_security = off` }
+}
+
+async function readConstraintTarget(session: Connection): Promise<ConstraintTarget> {
+  const { rows } = await session.query<{ name: string }>(
+    `select n.nspname || '.' || c.relname as name
+       from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+      where c.relkind = 'p'`,
+  )
+  const version = await session.query<{ version: string }>(`select current_setting('server_version_num') as version`)
+  return { partitioned: new Set(rows.map(({ name }) => name)), version: Number(version.rows[0]!.version) }
+}
+
+/**
+ * Runs what is still to be done of a stage: `load` what tables need after their data, over several connections;
+ * `cutover` what fires or checks, one after the other. Each statement is recorded in its own transaction, so
+ * that it is done exactly once; one that fails does not stop the others, and is not tried again.
+ *
+ * When the host stops, what is not done stays to be done: `load` returns early, the others throw.
+ *
+ * @throws {MigrationError} Busy, LeaseLost, Draining
+ */
+export async function applyPostData(context: DatabaseContext, stage: PostDataStage): Promise<PostDataResult> {
+  await using sessions = await openSchemaSessions(context)
+  try {
+    return await runStage(context, sessions, stage)
+  } catch (error) {
+    // The sessions are ended when the host stops.
+    if (!context.draining.aborted || stage !== 'load') throw error
+    return { applied: 0, failed: [], warnings: [] }
+  }
+}
+
+async function runStage(
+  context: DatabaseContext,
+  sessions: SchemaSessions,
+  stage: PostDataStage,
+): Promise<PostDataResult> {
+  const session = await sessions.open()
+  const rules = postDataRules(await readTargetRoles(session))
+  const ofStage = async (): Promise<PlannedStatement[]> =>
+    (await readStatements(session, 'post-data')).filter(({ kind }) => stageOf(kind) === stage)
+  const schedule = await scheduleStage(session, stage, await readStatements(session, 'post-data'))
+  await runParallel(context, session, sessions, schedule.parallel, rules)
+  for (const batch of schedule.sequential) {
+    if (context.draining.aborted) break
+    await runBatch(session, sessions, batch, rules)
+  }
+  if (context.draining.aborted) {
+    throw new MigrationError('Draining', 'The host is about to stop; the schema goes on later.', { retryable: true })
+  }
+  return postDataResult(await ofStage())
+}
+
+async function scheduleStage(session: Connection, stage: PostDataStage, all: PlannedStatement[]): Promise<Schedule> {
+  const open = all.filter(({ state, kind }) => state === 'pending' && stageOf(kind) === stage)
+  switch (stage) {
+    case 'load':
+      return scheduleLoad(open, await readRelationBytes(session))
+    case 'cutover': {
+      const [forced, bytes] = [await readForcedTables(session), await readRelationBytes(session)]
+      const early = validationsBeforeRowSecurity(all, forced, bytes, referencedTable)
+      return scheduleCutover([...open, ...early.filter(({ state }) => state === 'pending')])
+    }
+    case 'validate':
+      // Two validations of keys to the same table do not hinder each other, nor readers and writers.
+      return { parallel: open.map((statement) => [statement]), sequential: [] }
+  }
+}
+
+/** Tables whose owner is subject to policies, unless our role is above them. */
+async function readForcedTables(session: Connection): Promise<Set<string>> {
+  const { rows } = await session.query<{ name: string }>(
+    `select n.nspname || '.' || c.relname as name
+       from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+      where c.relforcerowsecurity
+        and not exists (
+              select from pg_catalog.pg_roles where rolname = current_user and (rolbypassrls or rolsuper))`,
+  )
+  return new Set(rows.map(({ name }) => name))
+}
+
+async function readRelationBytes(session: Connection): Promise<Map<string, number>> {
+  const { rows } = await session.query<{ name: string; bytes: string }>(
+    `select n.nspname || '.' || c.relname as name, coalesce(pg_table_size(c.oid), 0) as bytes
+       from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+      where c.relkind in ('r', 'm', 'p') and n.nspname !~ '^pg_'`,
+  )
+  return new Map(rows.map(({ name, bytes }) => [name, Number(bytes)]))
+}
+
+/** Each worker takes the next transaction; the first error that is not a statement's own stops them all. */
+async function runParallel(
+  context: DatabaseContext,
+  main: Connection,
+  sessions: SchemaSessions,
+  transactions: PlannedStatement[][],
+  rules: StatementRules,
+): Promise<void> {
+  if (transactions.length === 0) return
+  const { jobs, maintenanceWorkMemKb } = indexWidth(
+    await readServerLimits(main),
+    context.record.properties.pgflex.indexJobs,
+  )
+  const queue = [...transactions]
+  let stopped = false
+  const work = async (): Promise<void> => {
+    const session = await sessions.open()
+    await session.query(`set maintenance_work_mem = ${maintenanceWorkMemKb}`)
+    try {
+      for (let next = queue.shift(); next && !stopped && !context.draining.aborted; next = queue.shift()) {
+        await runBatch(session, sessions, next, rules)
+      }
+    } catch (error) {
+      stopped = true
+      throw error
+    }
+  }
+  const results = await Promise.allSettled(Array.from({ length: Math.min(jobs, transactions.length) }, work))
+  for (const result of results) if (result.status === 'rejected') throw result.reason
+}
+
+/** A deadlock among our own sessions is over when one of them tries again. */
+const DEADLOCK_TRIES = 5
+
+async function runBatch(
+  session: Connection,
+  { lease }: SchemaSessions,
+  batch: PlannedStatement[],
+  rules: StatementRules,
+): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    throwIfLost(lease)
+    try {
+      await runStatements(session, lease, 'post-data', batch, rules)
+      return
+    } catch (error) {
+      if (sqlState(error) !== '40P01' || attempt === DEADLOCK_TRIES) throw error
+    }
+  }
+}
+
+function postDataRules(roles: TargetRoles): StatementRules {
+  return {
+    skip: (statement) => skipReason(statement, roles),
+    isTolerable: ({ kind }) => /^(OWNER OF|COMMENT ON|SECURITY LABEL ON|ACL ON) |^DEFAULT ACL$/.test(kind),
+    secondTry: withRightOnSchema,
+  }
+}
+
+function postDataResult(statements: PlannedStatement[]): PostDataResult {
+  return {
+    applied: statements.filter(({ state }) => state === 'done').length,
+    failed: statements
+      .filter(({ state }) => state === 'failed')
+      .map((statement) => ({ object: objectTitle(statement), message: statement.message ?? '' })),
+    warnings: schemaWarnings(statements.filter(({ state }) => state !== 'failed')),
+  }
+}

@@ -1,0 +1,105 @@
+import { expect, test } from 'vitest'
+import { planTable, type TablePlan } from '../../../../migration/replicate/apply/table-plan.ts'
+import { TableChanges } from '../../../../migration/replicate/apply/table-changes.ts'
+import type { Statement } from '../../../../migration/replicate/apply/statements.ts'
+import { UNCHANGED, type Relation, type Tuple } from '../../../../migration/replicate/pgoutput.ts'
+
+const COLUMNS = ['id', 'a', 'b']
+
+function planOf({ identity = 'd', inOrder = false }: { identity?: Relation['replicaIdentity']; inOrder?: boolean } = {}): TablePlan {
+  const columns = COLUMNS.map((name) => ({
+    name,
+    key: identity === 'f' || (identity === 'd' && name === 'id'),
+    typeOid: 25,
+    typeModifier: -1,
+  }))
+  return planTable(
+    { oid: 1, schema: 's', name: 't', replicaIdentity: identity, columns },
+    {
+      columns: COLUMNS.map((name) => ({ name, type: 'text', generated: false, imageEqual: true })),
+      uniqueIndexes: [],
+    },
+    0n,
+    inOrder,
+  )
+}
+
+/** The values of a binary array of text, null for NULL. */
+function values(array: Buffer | string | null): (string | null)[] {
+  if (!Buffer.isBuffer(array) || array.length < 20) return []
+  const found: (string | null)[] = []
+  for (let offset = 20; offset < array.length; ) {
+    const length = array.readInt32BE(offset)
+    offset += 4
+    found.push(length < 0 ? null : array.toString('utf8', offset, offset + length))
+    offset += Math.max(0, length)
+  }
+  return found
+}
+
+function show(statements: Statement[]): unknown[] {
+  return statements.map(({ kind, params }) => [kind, ...params.map(values)])
+}
+
+const update = (row: Tuple, old?: Tuple): { row: Tuple; old?: { kind: 'K'; row: Tuple } } => ({
+  row,
+  ...(old ? { old: { kind: 'K', row: old } } : {}),
+})
+const gone = (id: string): { old: { kind: 'K'; row: Tuple } } => ({ old: { kind: 'K', row: [id, null, null] } })
+
+test('the last state of each row is written: deletes, updates with the same columns, inserts', () => {
+  const changes = new TableChanges(planOf())
+  changes.insert(['1', 'a', 'b'])
+  changes.update(update(['1', 'c', UNCHANGED]))
+  changes.update(update(['2', 'x', 'y']))
+  changes.update(update(['2', 'z', UNCHANGED]))
+  changes.update(update(['3', 'p', UNCHANGED]))
+  changes.delete(gone('4'))
+  changes.insert(['4', 'new', null])
+  changes.insert(['5', 'a', 'b'])
+  changes.delete(gone('5'))
+  changes.update(update(['6', 'a', 'b']))
+  changes.delete(gone('6'))
+  expect(show(changes.take())).toEqual([
+    ['delete', ['4', '6']],
+    ['update', ['z'], ['y'], ['2']],
+    ['update', ['p'], ['3']],
+    ['insert', ['1', '4'], ['c', 'new'], ['b', null]],
+  ])
+  expect(changes.take()).toEqual([])
+})
+
+test('a changed key is written by itself, after what came before', () => {
+  const changes = new TableChanges(planOf())
+  expect(changes.insert(['1', 'a', 'b'])).toEqual([])
+  expect(show(changes.update(update(['2', 'a', UNCHANGED], ['1', null, null])))).toEqual([
+    ['insert', ['1'], ['a'], ['b']],
+    ['update', ['2'], ['a'], ['1']],
+  ])
+  expect(changes.take()).toEqual([])
+})
+
+test('what can not be is left for the target to say', () => {
+  const changes = new TableChanges(planOf())
+  changes.delete(gone('1'))
+  expect(show(changes.update(update(['1', 'a', 'b'])))).toEqual([['delete', ['1']]])
+  expect(show(changes.insert(['1', 'c', 'd']))).toEqual([['update', ['a'], ['b'], ['1']]])
+  expect(show(changes.take())).toEqual([['insert', ['1'], ['c'], ['d']]])
+})
+
+test('in the order of the source, only inserts that follow each other go together', () => {
+  const changes = new TableChanges(planOf({ inOrder: true }))
+  changes.insert(['1', 'a', 'b'])
+  changes.insert(['2', 'a', 'b'])
+  expect(show(changes.update(update(['1', 'c', 'd'])))).toEqual([
+    ['insert', ['1', '2'], ['a', 'a'], ['b', 'b']],
+    ['update', ['c'], ['d'], ['1']],
+  ])
+  expect(show(changes.delete(gone('2')))).toEqual([['delete', ['2']]])
+})
+
+test('a change without its key is never guessed', () => {
+  expect(() => new TableChanges(planOf()).update(update([UNCHANGED, 'a', 'b']))).toThrow(/without the key/)
+  expect(() => new TableChanges(planOf({ identity: 'n' })).delete(gone('1'))).toThrow(/without the key/)
+  expect(() => new TableChanges(planOf({ identity: 'f' })).update(update(['1', 'a', 'b']))).toThrow(/without the key/)
+})

@@ -1,0 +1,137 @@
+import { expect, test } from 'vitest'
+import {
+  scheduleCutover,
+  scheduleLoad,
+  stageOf,
+  validationsBeforeRowSecurity,
+} from '../../../migration/schema/post-data-order.ts'
+import type { PlannedStatement } from '../../../migration/schema/statements.ts'
+
+let position = 0
+
+function planned(kind: string, table: string, name: string, sql = `${kind} ${name}`): PlannedStatement {
+  position++
+  return {
+    position,
+    kind,
+    schemaName: 'a',
+    objectName: name,
+    tableName: table,
+    sql,
+    state: 'pending',
+    message: null,
+  }
+}
+
+const names = (batches: PlannedStatement[][]): (string | null)[][] =>
+  batches.map((batch) => batch.map(({ objectName }) => objectName))
+
+const MB = 1024 * 1024
+
+test.each([
+  ['INDEX', 'load'],
+  ['CONSTRAINT', 'load'],
+  ['CHECK CONSTRAINT', 'load'],
+  ['INDEX ATTACH', 'load'],
+  ['STATISTICS', 'load'],
+  ['CLUSTER', 'load'],
+  ['REPLICA IDENTITY', 'load'],
+  ['COMMENT ON INDEX', 'load'],
+  ['COMMENT ON CONSTRAINT', 'load'],
+  ['OWNER OF MATERIALIZED VIEW', 'load'],
+  ['VIEW', 'load'],
+  ['TRIGGER', 'cutover'],
+  ['COMMENT ON TRIGGER', 'cutover'],
+  ['RULE', 'cutover'],
+  ['EVENT TRIGGER', 'cutover'],
+  ['OWNER OF EVENT TRIGGER', 'cutover'],
+  ['ROW SECURITY', 'cutover'],
+  ['POLICY', 'cutover'],
+  ['PUBLICATION', 'cutover'],
+  ['PUBLICATION TABLE', 'cutover'],
+  ['MATERIALIZED VIEW DATA', 'cutover'],
+  ['FK CONSTRAINT', 'cutover'],
+  ['COMMENT ON FK CONSTRAINT', 'cutover'],
+  ['DEFAULT ACL', 'cutover'],
+  ['VALIDATE FK CONSTRAINT', 'validate'],
+])('%s belongs to the stage %s', (kind, stage) => {
+  expect(stageOf(kind)).toBe(stage)
+})
+
+test('indexes of the largest tables come first, those of one small table in one transaction', () => {
+  const { parallel, sequential } = scheduleLoad(
+    [
+      planned('INDEX', 'small', 'small1'),
+      planned('INDEX', 'big', 'big1'),
+      planned('CLUSTER', 'big', 'cluster'),
+      planned('INDEX', 'huge', 'huge1'),
+      planned(
+        'CONSTRAINT',
+        'small',
+        'exclusion',
+        'ALTER TABLE small ADD CONSTRAINT exclusion EXCLUDE USING gist (x WITH &&)',
+      ),
+      planned('CONSTRAINT', 'huge', 'key', 'ALTER TABLE huge ADD CONSTRAINT key PRIMARY KEY USING INDEX "key"'),
+      planned('INDEX', 'made later', 'later'),
+      planned('COMMENT ON INDEX', 'huge', 'comment'),
+    ],
+    new Map([
+      ['a.small', MB],
+      ['a.big', 100 * MB],
+      ['a.huge', 1000 * MB],
+    ]),
+  )
+  expect(names(parallel)).toEqual([['huge1'], ['big1'], ['small1', 'exclusion']])
+  expect(names(sequential)).toEqual([['cluster', 'key'], ['later'], ['comment']])
+})
+
+test('many small tables share transactions, and no table is in two of them', () => {
+  const tables = Array.from({ length: 40 }, (_, n) => `t${n}`)
+  const statements = tables.flatMap((table) =>
+    ['x', 'y', 'z'].map((name) => planned('INDEX', table, `${table} ${name}`)),
+  )
+  const { parallel } = scheduleLoad(statements, new Map(tables.map((table) => [`a.${table}`, 0])))
+  expect(parallel.length).toBe(3)
+  expect(parallel.flat()).toHaveLength(120)
+  const tablesOfBatches = parallel.flatMap((batch) => [...new Set(batch.map(({ tableName }) => tableName))])
+  expect(tablesOfBatches).toHaveLength(tables.length)
+})
+
+test('at the cutover row security comes after foreign keys, materialized views after it, event triggers last', () => {
+  const { sequential } = scheduleCutover([
+    planned('EVENT TRIGGER', '', 'event'),
+    planned('MATERIALIZED VIEW DATA', 'm', 'refresh'),
+    planned('POLICY', 't', 'policy'),
+    planned('TRIGGER', 't', 'trigger'),
+    planned('FK CONSTRAINT', 't', 'plain key', 'ALTER TABLE t ADD FOREIGN KEY (x) REFERENCES u'),
+    planned('FK CONSTRAINT', 't', 'key', 'ALTER TABLE t ADD FOREIGN KEY (x) REFERENCES u NOT VALID'),
+    planned('ROW SECURITY', 't', 'secure'),
+    planned('VALIDATE FK CONSTRAINT', 't', 'key'),
+  ])
+  expect(names(sequential)).toEqual([
+    ['trigger'],
+    ['plain key'],
+    ['key'],
+    ['key'],
+    ['policy', 'secure'],
+    ['refresh'],
+    ['event'],
+  ])
+})
+
+test('only small tables with forced row security are validated at the cutover', () => {
+  const statements = ['small', 'large', 'free'].flatMap((table) => [
+    planned('FK CONSTRAINT', table, 'key', 'to parent'),
+    planned('VALIDATE FK CONSTRAINT', table, 'key'),
+  ])
+  const bytes = new Map([
+    ['a.small', MB],
+    ['a.large', 1000 * MB],
+    ['a.free', MB],
+  ])
+  const tables = (forced: string[], referenced: string): (string | null)[] =>
+    validationsBeforeRowSecurity(statements, new Set(forced), bytes, () => referenced).map(({ tableName }) => tableName)
+  expect(tables(['a.small', 'a.large'], 'a.parent')).toEqual(['small'])
+  expect(tables(['a.parent'], 'a.parent')).toEqual(['small', 'free'])
+  expect(tables([], 'a.parent')).toEqual([])
+})
