@@ -20,7 +20,8 @@ function repaintingBlock(terminal: Terminal): Progress {
   let height = 0
   return {
     show(migration) {
-      const lines = block(migration).map((line) => fit(line, terminal.columns ?? 80))
+      // A terminal that does not know its size says 0.
+      const lines = block(migration).map((line) => fit(line, terminal.columns || 80))
       // Up to the first line of the last block, and clear from there.
       const back = height === 0 ? '' : `\u001b[${height}A\u001b[J`
       terminal.write(`${back}${lines.join('\n')}\n`)

@@ -10,7 +10,7 @@ import {
 import { MigrationError, toFailure } from '../migration/errors.ts'
 import type { Logger } from '../migration/log.ts'
 import type { Activities, ActivityName, ActivityResult, DatabaseInput } from '../migration/model/activity.ts'
-import type { MigrationRecord } from '../migration/model/record.ts'
+import { isAsked } from '../migration/model/record.ts'
 import { readRecord } from '../migration/store/migrations.ts'
 import { surroundings } from './environment.ts'
 
@@ -46,7 +46,7 @@ export function databaseActivity<N extends DatabaseActivityName>(
       await serverContext({ ...base, draining: cancel.signal }, input.key),
       input.database,
     )
-    if (isCancelRequested(context.record, input.database)) throw canceled(input.database)
+    if (isAsked(context.record, 'cancel', input.database)) throw canceled(input.database)
     const result = await run(context, input).catch(async (error: unknown) => {
       if (cancel.requested()) throw canceled(input.database)
       const failure = toFailure(error)
@@ -82,10 +82,6 @@ function register<N extends ActivityName>(
   })
 }
 
-function isCancelRequested(record: MigrationRecord, database: string): boolean {
-  return database in record.requests.cancel
-}
-
 function canceled(database: string): MigrationError {
   return new MigrationError('Canceled', `The migration of "${database}" was cancelled.`)
 }
@@ -99,7 +95,7 @@ function watchForCancel(
   let looking: Promise<void> = Promise.resolve()
   const look = async (): Promise<void> => {
     const record = await readRecord(base.documents, key).catch(() => undefined)
-    if (record && isCancelRequested(record, database)) cancel.abort(canceled(database))
+    if (record && isAsked(record, 'cancel', database)) cancel.abort(canceled(database))
   }
   const timer = setInterval(() => {
     looking = look()

@@ -8,15 +8,18 @@ export interface ActionNode {
   state: 'open' | 'done' | 'canceled'
   failed: boolean
   kind: 'leaf' | 'all' | 'any'
+  /** Whether an `all` ends with its first failure, as it does for the orchestrator's code, or with its last child. */
+  failsFast: boolean
   parent?: ActionNode
   children: ActionNode[]
   openChildren: number
 }
 
-export const openNode = (parent?: ActionNode): ActionNode => ({
+export const openNode = (parent?: ActionNode, failsFast = false): ActionNode => ({
   state: 'open',
   failed: false,
   kind: 'leaf',
+  failsFast,
   parent,
   children: [],
   openChildren: 0,
@@ -36,13 +39,6 @@ export function endNode(node: ActionNode, { failed = false } = {}): void {
   close(node, 'done', failed)
 }
 
-/**
- * Whether the orchestrator's code has left a node behind that is open here: its Task.all rejects with the first failure,
- * the host waits for the siblings.
- */
-export const isLeftBehind = (node: ActionNode): boolean =>
-  node.state === 'open' && node.children.some((child) => child.failed || isLeftBehind(child))
-
 function close(node: ActionNode, state: 'done' | 'canceled', failed: boolean): void {
   if (node.state === 'done' || node.state === state) return
   const wasOpen = node.state === 'open'
@@ -52,6 +48,7 @@ function close(node: ActionNode, state: 'done' | 'canceled', failed: boolean): v
   if (!parent || parent.state === 'done') return
   if (wasOpen) parent.openChildren--
   if (parent.kind === 'any' && state === 'done') close(parent, 'done', false)
+  else if (parent.kind === 'all' && parent.failsFast && failed) close(parent, 'done', true)
   else if (parent.openChildren === 0) close(parent, endOfCompound(parent), anyFailed(parent))
 }
 

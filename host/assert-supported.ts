@@ -36,26 +36,6 @@ export function assertSupported(action: Action): asserts action is SupportedActi
     )
 }
 
-/** Whether the orchestrator's code counts on when it comes to this action. */
-const takesNumber = (action: Action): boolean => {
-  if ('compoundActions' in action) return action.compoundActions.some(takesNumber)
-  return action.actionType !== ActionType.WaitForExternalEvent && action.actionType !== ActionType.ContinueAsNew
-}
-
-/**
- * Throws when a retry goes on inside a Task.all that has failed already, while the orchestrator's code has caught that
- * failure and gone on to `next`. The code has given `next` the number that the host now gives to the retry: on the real
- * host the results reach the wrong tasks from there on.
- */
-export function assertNumbersAgree(next: Action | undefined): void {
-  if (next && takesNumber(next))
-    throw new UnsupportedActionError(
-      'The orchestrator went on after a Task.all had failed, while a retry in it was still going on. ' +
-        'durable-functions and its hosts count tasks differently from there on. Catch the failures of the tasks ' +
-        'inside Task.all, for instance in the activities, or let the failure end the orchestration.',
-    )
-}
-
 /**
  * Throws when a task that has been yielded inside one Task.all or Task.any is put into another one.
  *

@@ -9,9 +9,9 @@
  *
  * Pure: no clock, no randomness, no I/O.
  */
-import { endNode, isLeftBehind, openNode, waitForChildren, type ActionNode } from './action-tree.ts'
+import { endNode, openNode, waitForChildren, type ActionNode } from './action-tree.ts'
 import { ActionType, type Action, type RetryOptions } from './actions.ts'
-import { assertNumbersAgree, assertSupported } from './assert-supported.ts'
+import { assertSupported, UnsupportedActionError } from './assert-supported.ts'
 import {
   EventType,
   eventName,
@@ -41,6 +41,8 @@ export interface StartedTask {
 }
 
 interface Tracked extends StartedTask {
+  /** The action that asked for it. */
+  origin: Action
   node: ActionNode
   /** The history holds its start. */
   recorded: boolean
@@ -70,6 +72,37 @@ const startKinds: Record<TaskStart['EventType'], StartedKind> = {
 export class NonDeterminismError extends Error {}
 
 export function simulateActions(history: HistoryEvent[], actions: Action[]): Simulation {
+  const { tasks, ended, continueAsNew } = replay(history, actions, 'host')
+  if (tasks.some(({ node, retry }) => retry && node.parent))
+    assertSameNumbers(tasks, replay(history, actions, 'code').tasks)
+  return {
+    toStart: tasks.filter((task) => !task.recorded),
+    canceledTimers: tasks.filter((task) => task.canceled && !task.ended).map((task) => task.id),
+    settled: ended && tasks.every((task) => task.ended || task.canceled),
+    continueAsNew,
+  }
+}
+
+/**
+ * A Task.all that fails lets the orchestrator's code go on at once, while the host goes on when the siblings have ended.
+ * If a sibling is tried again in between, both give the next number, but to different tasks; on the real host the
+ * results reach the wrong tasks from there on.
+ */
+function assertSameNumbers(host: Tracked[], code: Tracked[]): void {
+  const agree = host.every(({ origin, kind, attempt }, id) => {
+    const other = code[id]
+    return other?.origin === origin && other.kind === kind && other.attempt === attempt
+  })
+  if (!agree)
+    throw new UnsupportedActionError(
+      'The orchestrator went on after a Task.all had failed, while a retry in it was still going on. ' +
+        'durable-functions and its hosts count tasks differently from there on. Catch the failures of the tasks ' +
+        'inside Task.all, for instance in the activities, or let the failure end the orchestration.',
+    )
+}
+
+/** Plays the actions against the history as the host does, or as the orchestrator's code does. */
+function replay(history: HistoryEvent[], actions: Action[], as: 'host' | 'code') {
   const tasks = new Map<number, Tracked>()
   const waiters = new Map<string, ActionNode[]>()
   const buffered = new Map<string, number>()
@@ -90,20 +123,20 @@ export function simulateActions(history: HistoryEvent[], actions: Action[]): Sim
 
   function start(action: Action, parent?: ActionNode): ActionNode {
     assertSupported(action)
-    const node = openNode(parent)
+    const node = openNode(parent, as === 'code')
     switch (action.actionType) {
       case ActionType.CallActivity:
       case ActionType.CallActivityWithRetry:
-        track({ kind: 'activity', name: action.functionName, input: action.input }, node, action.retryOptions)
+        track(action, { kind: 'activity', name: action.functionName, input: action.input }, node, action.retryOptions)
         break
       case ActionType.CallSubOrchestrator:
       case ActionType.CallSubOrchestratorWithRetry: {
         const { functionName: name, input, instanceId, version } = action
-        track({ kind: 'subOrchestration', name, input, instanceId, version }, node, action.retryOptions)
+        track(action, { kind: 'subOrchestration', name, input, instanceId, version }, node, action.retryOptions)
         break
       }
       case ActionType.CreateTimer:
-        track({ kind: 'timer', name: '', input: undefined, fireAt: action.fireAt, canceled: action.isCanceled }, node)
+        track(action, timerAt(action.fireAt, action.isCanceled), node)
         if (action.isCanceled) node.state = 'canceled'
         break
       case ActionType.WaitForExternalEvent:
@@ -115,8 +148,6 @@ export function simulateActions(history: HistoryEvent[], actions: Action[]): Sim
         break
       case ActionType.WhenAll:
       case ActionType.WhenAny:
-        // `all` ends with the last of its children, also after one has failed: the orchestrator's code may be further
-        // already, but the extension starts nothing of that before the siblings have ended.
         waitForChildren(
           node,
           action.actionType === ActionType.WhenAll ? 'all' : 'any',
@@ -128,6 +159,7 @@ export function simulateActions(history: HistoryEvent[], actions: Action[]): Sim
   }
 
   function track(
+    origin: Action,
     task: Omit<StartedTask, 'id' | 'canceled'> & { canceled?: boolean },
     node: ActionNode,
     retry?: RetryOptions,
@@ -135,6 +167,7 @@ export function simulateActions(history: HistoryEvent[], actions: Action[]): Sim
     const tracked: Tracked = {
       canceled: false,
       ...task,
+      origin,
       id: tasks.size,
       node,
       recorded: false,
@@ -174,17 +207,16 @@ export function simulateActions(history: HistoryEvent[], actions: Action[]): Sim
 
   /** After each failed attempt comes a timer, after the last one too: the orchestrator's code counts it. */
   function waitOrTryAgain(task: Tracked, { options, task: first }: NonNullable<Tracked['retry']>): void {
-    if (awaited && isLeftBehind(awaited)) assertNumbersAgree(actions[position])
     const lastAttempt = task.attempt >= options.maxNumberOfAttempts
     let next: Tracked
     if (task.kind === 'timer') {
       if (lastAttempt) return endNode(task.node, { failed: true })
-      next = track({ ...first, canceled: false }, task.node)
+      next = track(first.origin, first, task.node)
       next.attempt = task.attempt + 1
     } else {
       const delayMs = lastAttempt ? 0 : retryDelayMs(options, task.attempt)
       const fireAt = new Date(Date.parse(now) + delayMs).toISOString()
-      next = track({ kind: 'timer', name: '', input: undefined, fireAt }, task.node)
+      next = track(first.origin, timerAt(fireAt), task.node)
       next.attempt = task.attempt
     }
     next.retry = { options, task: first }
@@ -200,6 +232,7 @@ export function simulateActions(history: HistoryEvent[], actions: Action[]): Sim
     const task = tasks.get(event.EventId)
     const kind = startKinds[event.EventType]
     const name = 'Name' in event ? event.Name : ''
+    if (as === 'code') return
     if (!task || task.kind !== kind || task.name.toLowerCase() !== name.toLowerCase())
       throw new NonDeterminismError(nonDeterminismMessage(event, name, task))
     task.recorded = true
@@ -217,15 +250,12 @@ export function simulateActions(history: HistoryEvent[], actions: Action[]): Sim
     advance()
   }
 
-  const all = [...tasks.values()]
-  return {
-    toStart: all.filter((task) => !task.recorded),
-    canceledTimers: all.filter((task) => task.canceled && !task.ended).map((task) => task.id),
-    settled:
-      position === actions.length && awaited?.state !== 'open' && all.every((task) => task.ended || task.canceled),
-    continueAsNew,
-  }
+  const ended = position === actions.length && awaited?.state !== 'open'
+  return { tasks: [...tasks.values()], ended, continueAsNew }
 }
+
+const timerAt = (fireAt: string, canceled = false) =>
+  ({ kind: 'timer', name: '', input: undefined, fireAt, canceled }) as const
 
 function nonDeterminismMessage(event: TaskStart, name: string, task: StartedTask | undefined): string {
   const recorded = `${eventName(event.EventType)} ${event.EventId}${name && ` of "${name}"`}`

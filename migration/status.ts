@@ -1,5 +1,5 @@
 import type { MigrationState, MigrationSubstate } from './model/enums.ts'
-import { isCanceled, type MigrationRecord } from './model/record.ts'
+import { isAsked, isCanceled, type MigrationRecord } from './model/record.ts'
 import type { DatabaseStatus, MigrationDatabaseState, ServerStatus } from './model/status.ts'
 
 /*
@@ -66,11 +66,6 @@ export function isEnded({ migrationState }: DatabaseStatus): boolean {
   return ENDED[migrationState]
 }
 
-/** Whether the user has asked for it; a database may be named "constructor". */
-export function isAsked({ requests }: MigrationRecord, what: 'cutover' | 'cancel', database: string): boolean {
-  return Object.hasOwn(requests[what], database)
-}
-
 /** A database's state with the commands that are stored and not yet noticed by the work. */
 export function databaseState(record: MigrationRecord, status: DatabaseStatus): MigrationDatabaseState {
   if (isEnded(status)) return status.migrationState
@@ -103,7 +98,8 @@ export function databaseActions(record: MigrationRecord, status: DatabaseStatus)
  * @param databases one status for each of `dbsToMigrate`
  */
 export function deriveState(record: MigrationRecord, server: ServerStatus, databases: DatabaseStatus[]): Lifecycle {
-  const outcome = server.outcome ?? outcomeOfDatabases(record, server, databases)
+  // The databases end before the outcome is stored: secrets are deleted in between.
+  const outcome = server.outcome ?? (server.phase === 'Ended' ? 'Failed' : undefined)
   if (outcome !== undefined) {
     const error = outcome === 'Failed' ? failure(server, databases) : undefined
     return { state: outcome, currentSubState: 'Completed', ...(error === undefined ? {} : { error }), actions: [] }
@@ -132,7 +128,7 @@ export function deriveState(record: MigrationRecord, server: ServerStatus, datab
 
 /** @param running the databases that have neither ended nor are being cancelled */
 function migrating(record: MigrationRecord, running: DatabaseStatus[]): Pick<Lifecycle, 'state' | 'currentSubState'> {
-  if (running.length > 0 && running.every((status) => status.phase === 'CleaningUp')) {
+  if (running.every((status) => status.phase === 'CleaningUp')) {
     return { state: 'CleaningUp', currentSubState: 'CompletingMigration' }
   }
   const waiting = running.filter((status) => databaseState(record, status) === 'WaitingForCutoverTrigger')
@@ -146,22 +142,6 @@ function migrating(record: MigrationRecord, running: DatabaseStatus[]): Pick<Lif
 function isCompleting(record: MigrationRecord, status: DatabaseStatus): boolean {
   if (status.phase === 'CuttingOver' || status.phase === 'CleaningUp' || status.phase === 'Ended') return true
   return status.migrationState === 'WaitingForCutoverTrigger' && isAsked(record, 'cutover', status.database)
-}
-
-/**
- * The end, when every database has ended; validation alone doesn't touch the databases. A server that has
- * ended without saying how has failed.
- */
-function outcomeOfDatabases(
-  { properties }: MigrationRecord,
-  server: ServerStatus,
-  databases: DatabaseStatus[],
-): ServerStatus['outcome'] {
-  if (properties.migrationOption !== 'Validate' && databases.length > 0 && databases.every(isEnded)) {
-    if (databases.some(({ migrationState }) => migrationState === 'Failed')) return 'Failed'
-    return databases.some(({ migrationState }) => migrationState === 'Succeeded') ? 'Succeeded' : 'Canceled'
-  }
-  return server.phase === 'Ended' ? 'Failed' : undefined
 }
 
 /** As the service writes it: `database: what happened`. */

@@ -5,7 +5,7 @@ import type { MigrationRecord } from './model/record.ts'
 import { parsePatch, type PatchBody } from './model/resource.ts'
 import { storePasswords } from './create-migration.ts'
 import { readMigration } from './read-migration.ts'
-import { isAsked } from './status.ts'
+import { isAsked } from './model/record.ts'
 import { appendEvent, updateRecord } from './store/migrations.ts'
 
 /**

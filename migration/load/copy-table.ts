@@ -28,13 +28,13 @@ export interface CopyTableOptions {
  * The sessions are of no use after an error: cut them.
  *
  * @returns rows that were written, and bytes of the stream
- * @throws {MigrationError} TableCopyFailed with PostgreSQL's error as its cause, SnapshotLost, LeaseLost
+ * @throws {MigrationError} TableCopyFailed with PostgreSQL's error as its cause, SnapshotLost, LeaseLost, RowsMissing
  */
 export async function copyTable(
   { reader, writer }: Pick<CopySessions, 'reader' | 'writer'>,
   table: SourceTable,
   options: CopyTableOptions,
-): Promise<{ rows: number; bytes: number }> {
+): Promise<PipedRows> {
   await Promise.all([
     beginRead(reader, options.snapshot),
     inWords('target', table, writer.query(`begin; truncate only ${id(table.schema, table.name)}`)),
@@ -46,6 +46,7 @@ export async function copyTable(
     // At the end, not at the beginning: the fence holds the lease's row, which the holder has to renew meanwhile.
     checkFence(writer, options.lease),
   ])
+  checkRows(table, copied)
   await writer.query(
     `update pgflex.table_copy
         set state = 'completed', snapshot_lsn = $3, rows_done = $4, bytes_done = $5, ended_at = clock_timestamp(),
@@ -76,12 +77,21 @@ async function beginRead(reader: SourceReader, snapshot: string): Promise<void> 
 
 type SourceReader = CopySessions['reader']
 
+export interface PipedRows {
+  /** Rows that the target has written. */
+  rows: number
+  /** Of the stream. */
+  bytes: number
+  /** Rows that the source has sent; known when the reader has answered its next query. */
+  sent: () => number
+}
+
 /** Moves the rows of a table inside the transactions that are open on both sides. */
 export async function pipeTable(
   { reader, writer }: Pick<CopySessions, 'reader' | 'writer'>,
   table: SourceTable,
   { format, freeze, onBytes }: Pick<CopyTableOptions, 'format' | 'freeze' | 'onBytes'>,
-): Promise<{ rows: number; bytes: number }> {
+): Promise<PipedRows> {
   const relation = `${id(table.schema, table.name)}${columnList(table)}`
   // COPY of a table reads the table alone, not what inherits from it: https://www.postgresql.org/docs/current/sql-copy.html
   const from = reader.query(copyTo(`copy ${relation} to stdout (format ${format})`))
@@ -100,7 +110,24 @@ export async function pipeTable(
   } catch (error) {
     throw copyFailure(failed ?? 'target', table, error)
   }
-  return { rows: to.rowCount, bytes }
+  return { rows: to.rowCount, bytes, sent: () => from.rowCount }
+}
+
+/**
+ * Both servers count for themselves. A trigger of the target that passes rows over, for instance, loses them silently.
+ *
+ * @throws {MigrationError} RowsMissing
+ */
+export function checkRows({ schema, name }: SourceTable, { rows, sent }: PipedRows): void {
+  if (rows === sent()) return
+  throw new MigrationError(
+    'RowsMissing',
+    `The source sent ${sent()} rows of ${schema}.${name}, and the target has written ${rows}.`,
+    {
+      hint: 'Look for triggers on the table of the target that drop rows, and disable them for the migration.',
+      target: 'target',
+    },
+  )
 }
 
 /** All columns by name. Without a list, COPY takes all but generated columns, which is right for a table that has no others. */

@@ -6,7 +6,7 @@ import { tableFilter } from '../model/table-filter.ts'
 import { id } from '../sql.ts'
 import { copyFormat, serverFacts } from './copy-format.ts'
 import { openCopySessions, type CopySessions } from './copy-session.ts'
-import { pipeTable } from './copy-table.ts'
+import { checkRows, pipeTable } from './copy-table.ts'
 import { listTables, type SourceTable } from './tables.ts'
 
 /** foreign_key_violation */
@@ -67,7 +67,11 @@ async function copyInOrder(sessions: CopySessions, tables: SourceTable[]): Promi
       const format = copyFormat(table, targetTables.get(keyOf(table)), ...facts)
       await sessions.writer.query('savepoint table_copy')
       try {
-        rows += (await pipeTable(sessions, table, { format, freeze: false, onBytes() {} })).rows
+        const copied = await pipeTable(sessions, table, { format, freeze: false, onBytes() {} })
+        rows += copied.rows
+        // The source's count comes with its answer to the COPY, which an empty query waits for.
+        await sessions.reader.query('')
+        checkRows(table, copied)
         await sessions.writer.query('release table_copy')
       } catch (error) {
         const last = refused.length + 1 === waiting.length

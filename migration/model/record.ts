@@ -67,7 +67,12 @@ export interface Requests {
   cancel: Record<string, { at: string }>
 }
 
+/** Whether the user has asked for it; a database may be named "constructor". */
+export function isAsked({ requests }: MigrationRecord, what: keyof Requests, database: string): boolean {
+  return Object.hasOwn(requests[what], database)
+}
+
 /** True when the user has cancelled every database of the migration. */
 export function isCanceled(record: MigrationRecord): boolean {
-  return record.properties.dbsToMigrate.every((database) => database in record.requests.cancel)
+  return record.properties.dbsToMigrate.every((database) => isAsked(record, 'cancel', database))
 }

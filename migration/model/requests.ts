@@ -1,5 +1,6 @@
+import { isAsked } from './record.ts'
 import { MigrationError } from '../errors.ts'
-import { canCutOver, databaseState, deriveState, isAsked, isEnded } from '../status.ts'
+import { canCutOver, databaseState, deriveState, isEnded } from '../status.ts'
 import { InvalidInput, problem } from './invalid-input.ts'
 import type { MigrationRecord } from './record.ts'
 import type { DatabaseStatus, ServerStatus } from './status.ts'

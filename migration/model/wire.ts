@@ -1,4 +1,5 @@
-import { databaseActions, databaseState, deriveState, isAsked, isEnded } from '../status.ts'
+import { isAsked } from './record.ts'
+import { databaseActions, databaseState, deriveState, isEnded } from '../status.ts'
 import { MIGRATION_TYPE } from './enums.ts'
 import { serverIdOf } from './migration-id.ts'
 import type { DatabaseDetail, Migration } from './migration-resource.ts'

@@ -95,8 +95,12 @@ export class ByteReader {
 }
 
 export function protocolViolation(what: string): MigrationError {
-  return new MigrationError('ProtocolViolation', `The source sent a replication message that is not understood: ${what}.`, {
-    hint: 'Nothing of it was applied. Check for a proxy between here and the source; a replication connection must reach the server itself.',
-    target: 'source',
-  })
+  return new MigrationError(
+    'ProtocolViolation',
+    `The source sent a replication message that is not understood: ${what}.`,
+    {
+      hint: 'Nothing of it was applied. Check for a proxy between here and the source; a replication connection must reach the server itself.',
+      target: 'source',
+    },
+  )
 }

@@ -1,4 +1,5 @@
 import type { DatabaseContext } from '../context.ts'
+import { isAsked } from '../model/record.ts'
 import { readRecord } from '../store/migrations.ts'
 import { replicateSlice } from './replicate-slice.ts'
 
@@ -22,5 +23,5 @@ export async function follow(context: DatabaseContext): Promise<{ next: 'slice' 
 
 async function isCutoverRequested({ documents, key, database }: DatabaseContext): Promise<boolean> {
   const record = await readRecord(documents, key)
-  return record !== undefined && database in record.requests.cutover
+  return record !== undefined && isAsked(record, 'cutover', database)
 }

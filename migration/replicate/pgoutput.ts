@@ -136,7 +136,13 @@ export class PgoutputDecoder {
       case 0x52: // R
         return { kind: 'relation', ...this.#xid(reader), relation: relation(reader) }
       case 0x59: // Y
-        return { kind: 'type', ...this.#xid(reader), oid: reader.uint32(), schema: reader.cstring(), name: reader.cstring() }
+        return {
+          kind: 'type',
+          ...this.#xid(reader),
+          oid: reader.uint32(),
+          schema: reader.cstring(),
+          name: reader.cstring(),
+        }
       case 0x54: // T
         return { kind: 'truncate', ...this.#xid(reader), ...truncate(reader) }
       case 0x4d: // M

@@ -67,11 +67,15 @@ export async function createPublications(
   } catch (error) {
     await source.query('rollback').catch(() => {})
     if (sqlState(error) !== NOT_ALLOWED) throw error
-    throw new MigrationError('PublicationDenied', `The source does not let us publish the tables: ${errorText(error)}.`, {
-      hint: 'Grant the migrating role membership in the owner of the tables, and: grant create on database … to …;',
-      target: 'source',
-      cause: error,
-    })
+    throw new MigrationError(
+      'PublicationDenied',
+      `The source does not let us publish the tables: ${errorText(error)}.`,
+      {
+        hint: 'Grant the migrating role membership in the owner of the tables, and: grant create on database … to …;',
+        target: 'source',
+        cause: error,
+      },
+    )
   }
 }
 

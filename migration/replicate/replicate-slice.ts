@@ -59,7 +59,7 @@ export async function replicateSlice(context: DatabaseContext, options: SliceOpt
   const { slot } = sourceObjects(context.key, context.database)
   await using leaseSession = await context.target('replicate lease')
   await using lease = await acquireLease(leaseSession, 'replicate')
-  if (!lease) return busy(context, formatLsn((await readProgress(leaseSession, slot)).appliedLsn))
+  if (!lease) return await busy(context, formatLsn((await readProgress(leaseSession, slot)).appliedLsn))
 
   await using source = await context.source('replicate')
   await using catalog = await context.target('replicate catalog')

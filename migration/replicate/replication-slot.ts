@@ -98,7 +98,10 @@ async function recordBeginning(target: Connection, lease: Lease, slot: string, s
   await target.query('begin')
   try {
     await checkFence(target, lease)
-    await target.query('insert into pgflex.progress (slot, start_lsn, applied_lsn) values ($1, $2, $2)', [slot, startLsn])
+    await target.query('insert into pgflex.progress (slot, start_lsn, applied_lsn) values ($1, $2, $2)', [
+      slot,
+      startLsn,
+    ])
     await target.query('commit')
   } catch (error) {
     await target.query('rollback').catch(() => {})

@@ -160,7 +160,10 @@ async function subscribe(
   sendStatus()
   // Also while the socket is paused: any message from us restarts the source's clock, and it gives up
   // after wal_sender_timeout without one.
-  const timer = setInterval(sendStatus, timeout === '0' ? STATUS_MS : Math.min(STATUS_MS, Math.max(20, Number(timeout) / 3)))
+  const timer = setInterval(
+    sendStatus,
+    timeout === '0' ? STATUS_MS : Math.min(STATUS_MS, Math.max(20, Number(timeout) / 3)),
+  )
 
   return {
     read: (waitMs) => queue.take(waitMs),
@@ -199,9 +202,5 @@ interface CopyConnection {
 
 /** Ends the connection; a socket that is still copying is destroyed by the library's client. */
 async function stop(service: LogicalReplicationService): Promise<void> {
-  await Promise.race([
-    service.destroy().catch(() => {}),
-    new Promise((resolve) => setTimeout(resolve, CLOSE_MS)),
-  ])
+  await Promise.race([service.destroy().catch(() => {}), new Promise((resolve) => setTimeout(resolve, CLOSE_MS))])
 }
-

@@ -103,7 +103,10 @@ export class SliceReport {
       }))
     } catch (error) {
       // The data does not wait for the page.
-      this.#context.log.warn('The status could not be stored', { database: this.#context.database, error: errorText(error) })
+      this.#context.log.warn('The status could not be stored', {
+        database: this.#context.database,
+        error: errorText(error),
+      })
     }
   }
 

@@ -17,7 +17,10 @@ const READABLE_LENGTH = 30
  * since slots are shared by all databases of a server. Slot names are made of `[a-z0-9_]`.
  */
 export function sourceObjects(migrationKey: string, database: string): SourceObjects {
-  const readable = database.toLowerCase().replace(/[^a-z0-9]+/g, '_').slice(0, READABLE_LENGTH)
+  const readable = database
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '_')
+    .slice(0, READABLE_LENGTH)
   const hash = createHash('sha256').update(`${migrationKey}\0${database}`).digest('hex').slice(0, 12)
   const slot = `pgflex_${readable}_${hash}`
   return { slot, publication: slot, insertsPublication: `${slot}_inserts` }

@@ -18,12 +18,17 @@ export async function readTablePoints(target: Connection): Promise<TablePoints> 
   )
   const waiting = rows.filter(({ state }) => state === 'queued' || state === 'loading')
   if (waiting.length > 0) {
-    throw new MigrationError('TablesNotCopied', `${waiting.length} tables are not copied yet, such as ${waiting[0]!.schema}.${waiting[0]!.name}.`, {
-      hint: 'Replication begins when all tables are copied.',
-      retryable: true,
-    })
+    throw new MigrationError(
+      'TablesNotCopied',
+      `${waiting.length} tables are not copied yet, such as ${waiting[0]!.schema}.${waiting[0]!.name}.`,
+      {
+        hint: 'Replication begins when all tables are copied.',
+        retryable: true,
+      },
+    )
   }
   const points = new Map<string, Lsn>()
-  for (const { schema, name, state, lsn } of rows) if (state === 'completed' && lsn !== null) points.set(`${schema}\0${name}`, parseLsn(lsn))
+  for (const { schema, name, state, lsn } of rows)
+    if (state === 'completed' && lsn !== null) points.set(`${schema}\0${name}`, parseLsn(lsn))
   return { get: (schema, table) => points.get(`${schema}\0${table}`) }
 }

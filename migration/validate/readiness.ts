@@ -46,6 +46,9 @@ export function decideStart(
   if (properties.dbsToMigrate.length === 0) {
     return { ready: false, canceled: false, waitMs: LONGEST_WAIT, waitingFor: 'WaitingForDBsToMigrateSpecification' }
   }
+  if (properties.startDataMigration === false) {
+    return { ready: false, canceled: false, waitMs: LONGEST_WAIT, waitingFor: 'WaitingForDataMigrationScheduling' }
+  }
   const untilWindow = Date.parse(properties.migrationWindowStartTimeInUtc) - now
   if (untilWindow > 0 && properties.startDataMigration !== true) {
     return {

@@ -72,3 +72,9 @@ it('a terminal has one block that is painted over, and no line of it wraps', () 
   progress.show(of({}, queued))
   expect(text.startsWith(`\u001b[${height}A\u001b[J`)).toBe(true)
 })
+
+it('a terminal that does not know its width shows the block all the same', () => {
+  let text = ''
+  createProgress({ isTTY: true, columns: 0, write: (one: string) => (text = one) !== '' }).show(of({}, queued))
+  expect(text).toContain('orders')
+})

@@ -161,6 +161,25 @@ describe('a retry', () => {
   })
 })
 
+describe('a retry whose Task.all has failed already', () => {
+  const both = all(activity('a'), retried('b', 3))
+  const begun = [scheduled(0, 'a'), scheduled(1, 'b'), failed(0), failed(1)]
+
+  test('goes on as long as the code has not counted further', () => {
+    expect(starts([both], ...begun)).toEqual(['2 timer'])
+    expect(starts([both, event('go')], ...begun)).toEqual(['2 timer'])
+  })
+
+  test('is refused once the code has given its number to another task', () => {
+    expect(() => simulate([both, activity('c')], ...begun)).toThrow('went on after a Task.all had failed')
+  })
+
+  test('may end when no number is taken any more', () => {
+    const ended = [scheduled(0, 'a'), scheduled(1, 'b'), failed(0), completed(1)]
+    expect(starts([both, activity('c')], ...ended)).toEqual(['2 c'])
+  })
+})
+
 describe('external events', () => {
   test('without a waiter are kept for later ones, each for one', () => {
     const actions = [activity('a'), event('go'), event('go'), activity('b')]

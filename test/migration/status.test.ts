@@ -49,11 +49,48 @@ describe('the state of a migration', () => {
       'CleaningUp',
       'CompletingMigration',
     ],
-    ['all succeeded', {}, [ended('a', 'Succeeded'), ended('b', 'Succeeded')], 'Succeeded', 'Completed'],
-    ['all failed', {}, [ended('a', 'Failed'), ended('b', 'Failed')], 'Failed', 'Completed'],
-    ['one failed', {}, [ended('a', 'Succeeded'), ended('b', 'Failed')], 'Failed', 'Completed'],
-    ['all cancelled', {}, [ended('a', 'Canceled'), ended('b', 'Canceled')], 'Canceled', 'Completed'],
-    ['one cancelled', {}, [ended('a', 'Canceled'), ended('b', 'Succeeded')], 'Succeeded', 'Completed'],
+    [
+      'all ended, and the secrets are not deleted yet',
+      {},
+      [ended('a', 'Succeeded'), ended('b', 'Failed')],
+      'CleaningUp',
+      'CompletingMigration',
+    ],
+    [
+      'all succeeded',
+      { phase: 'Ended', outcome: 'Succeeded' },
+      [ended('a', 'Succeeded'), ended('b', 'Succeeded')],
+      'Succeeded',
+      'Completed',
+    ],
+    [
+      'all failed',
+      { phase: 'Ended', outcome: 'Failed' },
+      [ended('a', 'Failed'), ended('b', 'Failed')],
+      'Failed',
+      'Completed',
+    ],
+    [
+      'one failed',
+      { phase: 'Ended', outcome: 'Failed' },
+      [ended('a', 'Succeeded'), ended('b', 'Failed')],
+      'Failed',
+      'Completed',
+    ],
+    [
+      'all cancelled',
+      { phase: 'Ended', outcome: 'Canceled' },
+      [ended('a', 'Canceled'), ended('b', 'Canceled')],
+      'Canceled',
+      'Completed',
+    ],
+    [
+      'one cancelled',
+      { phase: 'Ended', outcome: 'Succeeded' },
+      [ended('a', 'Canceled'), ended('b', 'Succeeded')],
+      'Succeeded',
+      'Completed',
+    ],
     ['validation failed', { phase: 'Ended', outcome: 'ValidationFailed' }, queued, 'ValidationFailed', 'Completed'],
     ['cancelled before it began', { phase: 'Ended', outcome: 'Canceled' }, queued, 'Canceled', 'Completed'],
     ['failed before it began', { phase: 'Ended', outcome: 'Failed', error: 'No way.' }, queued, 'Failed', 'Completed'],
@@ -119,7 +156,7 @@ describe('the state of a migration', () => {
 
   it('names the databases that failed, and why', () => {
     const databases = [ended('a', 'Succeeded'), ended('b', 'Failed', 'Slot lost.')]
-    expect(deriveState(online, server(), databases).error).toBe('b: Slot lost.')
+    expect(deriveState(online, server({ outcome: 'Failed' }), databases).error).toBe('b: Slot lost.')
     expect(deriveState(online, server({ outcome: 'Failed', error: 'b: Slot lost.' }), databases).error).toBe(
       'b: Slot lost.',
     )

@@ -138,7 +138,9 @@ function unnest(columns: number): string {
 }
 
 function keyMatch(plan: TablePlan, offset: number): string {
-  return plan.key!.map(({ name, type, operator }, i) => `t.${id(name)} ${operator} v.c${offset + i}::${type}`).join(' and ')
+  return plan
+    .key!.map(({ name, type, operator }, i) => `t.${id(name)} ${operator} v.c${offset + i}::${type}`)
+    .join(' and ')
 }
 
 /** NULL is alike to NULL. Types that have no `=`, or one that is true for different values, are compared by their text. */
@@ -171,7 +173,12 @@ function describeKey(plan: TablePlan, key: readonly Value[]): string {
 
 /** Only the key: other values are nobody's business in an error message. */
 function describeRow(plan: TablePlan, row: Tuple): string {
-  return plan.key ? describeKey(plan, plan.key.map(({ position }) => row[position]!)) : 'a row of a table without key'
+  return plan.key
+    ? describeKey(
+        plan,
+        plan.key.map(({ position }) => row[position]!),
+      )
+    : 'a row of a table without key'
 }
 
 function show(value: Value): string {

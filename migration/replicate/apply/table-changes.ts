@@ -109,7 +109,12 @@ export class TableChanges {
     }
     return [
       ...(deletes.length > 0 ? [deleteRows(plan, deletes)] : []),
-      ...[...updates.values()].map((alike) => updateRows(plan, alike.map(({ key, row }) => ({ key, row: row! })))),
+      ...[...updates.values()].map((alike) =>
+        updateRows(
+          plan,
+          alike.map(({ key, row }) => ({ key, row: row! })),
+        ),
+      ),
       ...(inserts.length > 0 ? [insertRows(plan, inserts)] : []),
     ]
   }

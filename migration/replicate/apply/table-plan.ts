@@ -100,6 +100,8 @@ export function keyText(values: readonly Value[]): string {
   const [first] = values
   if (values.length === 1 && typeof first === 'string') return first
   return values
-    .map((value) => (typeof value === 'string' ? value : Buffer.isBuffer(value) ? `\0${value.toString('latin1')}` : '\0'))
+    .map((value) =>
+      typeof value === 'string' ? value : Buffer.isBuffer(value) ? `\0${value.toString('latin1')}` : '\0',
+    )
     .join('\0')
 }

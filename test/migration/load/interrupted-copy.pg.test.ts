@@ -344,3 +344,22 @@ test('a full target ends the load with a word for it, and the table is copied wh
   await expectEqual(pair, 'full')
   await expectNoLeaks(pair)
 })
+
+test('rows that a trigger of the target drops are noticed', async () => {
+  await using migration = await createLoadDatabase(pair, 'dropping', {
+    ddl: 'create table public.t (id int)',
+    data: 'insert into public.t select generate_series(1, 100)',
+  })
+  await planLoad(migration.context)
+  {
+    await using target = await pair.target.connect('dropping')
+    await target.query(`
+      create function public.drop_some() returns trigger language plpgsql as $$
+        begin return case when new.id % 10 = 0 then null else new end; end $$;
+      create trigger drop_some before insert on public.t for each row execute function public.drop_some()`)
+  }
+  expect(await copyTables(migration.context, { worker: 0 })).toEqual({ copied: 0, errored: 1, remaining: 0 })
+  expect((await tableCopies(pair, 'dropping'))['public.t']!.message).toMatch(
+    /^The source sent 100 rows of public.t, and the target has written 90\./,
+  )
+})

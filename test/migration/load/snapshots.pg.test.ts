@@ -227,7 +227,9 @@ test('an Offline load that was interrupted begins anew, so that it still is of o
     await using somebody = await pair.target.connect('restarted')
     await somebody.query('begin; lock table public.b')
     const copying = copyTables(context, { worker: 0 })
-    await expect.poll(async () => (await tableCopies(pair, 'restarted'))['public.a']!.state).toBe('completed')
+    await expect
+      .poll(async () => (await tableCopies(pair, 'restarted'))['public.a']!.state, { timeout: 20_000 })
+      .toBe('completed')
     migration.drain()
     expect(await copying).toEqual({ copied: 1, errored: 0, remaining: 1 })
   }
@@ -247,7 +249,9 @@ test('an Offline load whose snapshot is lost under way begins anew by itself', a
   await using somebody = await pair.target.connect('resnapshot')
   await somebody.query('begin; lock table public.b')
   const copying = copyTables(context, { worker: 0 })
-  await expect.poll(async () => (await tableCopies(pair, 'resnapshot'))['public.a']!.state).toBe('completed')
+  await expect
+    .poll(async () => (await tableCopies(pair, 'resnapshot'))['public.a']!.state, { timeout: 20_000 })
+    .toBe('completed')
   {
     await using admin = await pair.source.connect()
     await admin.query(

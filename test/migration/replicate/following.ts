@@ -6,7 +6,15 @@ import { createPublicationAndSlot, dropPublicationAndSlot } from '../../../migra
 import { replicateSlice, type SliceOptions, type SliceResult } from '../../../migration/replicate/replicate-slice.ts'
 import { parseLsn, type Lsn } from '../../../migration/lsn.ts'
 import { listTables } from '../../../migration/load/tables.ts'
-import { APP_USER, createSourceDatabase, createTargetDatabase, createTestMigration, type ServerPair, type TestMigration, type TestMigrationOptions } from '../../support/servers.ts'
+import {
+  APP_USER,
+  createSourceDatabase,
+  createTargetDatabase,
+  createTestMigration,
+  type ServerPair,
+  type TestMigration,
+  type TestMigrationOptions,
+} from '../../support/servers.ts'
 import { expectEqualContents } from '../../support/contents.ts'
 
 /** A database that is followed: the same tables on both sides, empty at the beginning. */
@@ -35,7 +43,11 @@ export interface FollowingOptions extends TestMigrationOptions {
 }
 
 /** Prepares both sides, makes the slot, and declares all tables copied as they are: empty, at P0. */
-export async function startFollowing(pair: ServerPair, database: string, options: FollowingOptions): Promise<Following> {
+export async function startFollowing(
+  pair: ServerPair,
+  database: string,
+  options: FollowingOptions,
+): Promise<Following> {
   await createSourceDatabase(pair, database, `${options.ddl}; ${options.sourceDdl ?? ''}`)
   await createTargetDatabase(pair, database)
   const migration = await createTestMigration(pair, database, {

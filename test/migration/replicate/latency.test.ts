@@ -17,5 +17,7 @@ test('the oldest commit that has arrived and is not applied tells exactly', () =
 })
 
 test('latency is not known before the target has had everything once', () => {
-  expect(latencySeconds({ sample, position: 1n, oldestPendingCommit: undefined, caughtUpAt: undefined })).toBeUndefined()
+  expect(
+    latencySeconds({ sample, position: 1n, oldestPendingCommit: undefined, caughtUpAt: undefined }),
+  ).toBeUndefined()
 })

@@ -1,7 +1,13 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { MigrationError } from '../../../migration/errors.ts'
-import { PgoutputDecoder, UNCHANGED, type PgoutputMessage, type Relation, type Tuple } from '../../../migration/replicate/pgoutput.ts'
+import {
+  PgoutputDecoder,
+  UNCHANGED,
+  type PgoutputMessage,
+  type Relation,
+  type Tuple,
+} from '../../../migration/replicate/pgoutput.ts'
 import { pgoutputBytes } from './pgoutput-bytes.ts'
 
 const name = fc.string({ unit: 'grapheme', maxLength: 20 }).map((text) => text.replaceAll('\0', ''))
@@ -32,7 +38,12 @@ const message: fc.Arbitrary<PgoutputMessage> = fc.oneof(
   fc.record({ kind: kind('update'), relation: uint32, row: tuple, bytes: fc.constant(0) }),
   fc.record({ kind: kind('update'), relation: uint32, row: tuple, old, bytes: fc.constant(0) }),
   fc.record({ kind: kind('delete'), relation: uint32, old, bytes: fc.constant(0) }),
-  fc.record({ kind: kind('truncate'), relations: fc.array(uint32, { maxLength: 5 }), cascade: fc.boolean(), restartIdentity: fc.boolean() }),
+  fc.record({
+    kind: kind('truncate'),
+    relations: fc.array(uint32, { maxLength: 5 }),
+    cascade: fc.boolean(),
+    restartIdentity: fc.boolean(),
+  }),
   fc.record({
     kind: kind('message'),
     transactional: fc.boolean(),
@@ -43,7 +54,10 @@ const message: fc.Arbitrary<PgoutputMessage> = fc.oneof(
   fc.record({ kind: kind('streamCommit'), xid: uint32, commitLsn: lsn, endLsn: lsn, commitTime: time }),
   fc.record({ kind: kind('streamAbort'), xid: uint32, subxid: uint32 }),
   fc.record({ kind: kind('streamAbort'), xid: uint32, subxid: uint32, abortLsn: lsn, abortTime: time }),
-  fc.record({ kind: fc.constantFrom('beginPrepare' as const, 'prepare' as const, 'streamPrepare' as const), ...prepared }),
+  fc.record({
+    kind: fc.constantFrom('beginPrepare' as const, 'prepare' as const, 'streamPrepare' as const),
+    ...prepared,
+  }),
   fc.record({ kind: kind('commitPrepared'), commitLsn: lsn, endLsn: lsn, commitTime: time, xid: uint32, gid: name }),
   fc.record({
     kind: kind('rollbackPrepared'),
@@ -55,7 +69,6 @@ const message: fc.Arbitrary<PgoutputMessage> = fc.oneof(
     gid: name,
   }),
 )
-
 
 /** `bytes` is the length of the message itself. */
 function withBytes(expected: PgoutputMessage, bytes: Buffer): PgoutputMessage {
@@ -101,15 +114,19 @@ test('a message that is cut off anywhere, or has bytes too many, is a protocol v
 
 test('bytes that were changed give a message or a protocol violation, never anything else', () => {
   fc.assert(
-    fc.property(message, fc.array(fc.tuple(fc.nat(), fc.nat(255)), { minLength: 1, maxLength: 4 }), (original, changes) => {
-      const bytes = pgoutputBytes(original)
-      for (const [at, value] of changes) bytes[at % bytes.length] = value
-      try {
-        expect(new PgoutputDecoder().decode(bytes)).toHaveProperty('kind')
-      } catch (error) {
-        expect(error).toMatchObject({ code: 'ProtocolViolation' })
-      }
-    }),
+    fc.property(
+      message,
+      fc.array(fc.tuple(fc.nat(), fc.nat(255)), { minLength: 1, maxLength: 4 }),
+      (original, changes) => {
+        const bytes = pgoutputBytes(original)
+        for (const [at, value] of changes) bytes[at % bytes.length] = value
+        try {
+          expect(new PgoutputDecoder().decode(bytes)).toHaveProperty('kind')
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'ProtocolViolation' })
+        }
+      },
+    ),
     { numRuns: 5000 },
   )
 })

@@ -36,7 +36,9 @@ describe.each([
     // RESTART IDENTITY: values come with the rows, so the target's own sequence has given none since.
     expect(await following.onTarget('select is_called from public.d_n_seq')).toBe('f')
     expect(
-      await following.onTarget(`select concat_ws(' ', inserts, updates, deletes, truncates, transactions, missed) from pgflex.progress`),
+      await following.onTarget(
+        `select concat_ws(' ', inserts, updates, deletes, truncates, transactions, missed) from pgflex.progress`,
+      ),
     ).toBe('156 51 30 3 3 0')
   })
 
@@ -80,12 +82,16 @@ describe.each([
     await app.query(`insert into t values (1, 'one'), (2, 'two'); insert into u values (1, 10, 'a'), (2, 20, 'b'), (3, 30, 'c');
       insert into w values (1, 10, 'a'), (2, 20, 'b')`)
     await following.expectEqual()
-    await app.query(`begin; update t set id = 3 where id = 1; update t set id = 1 where id = 2; update t set id = 2 where id = 3; commit`)
+    await app.query(
+      `begin; update t set id = 3 where id = 1; update t set id = 1 where id = 2; update t set id = 2 where id = 3; commit`,
+    )
     // A unique value moves on: one statement for all rows would meet it twice.
     await app.query(`begin; update u set code = 0 where id = 1; update u set code = 10 where id = 2; update u set code = 20 where id = 3;
       update u set code = 30 where id = 1; commit`)
     await app.query(`begin; update w set code = 20 where id = 1; update w set code = 10 where id = 2; commit`)
-    await app.query(`begin; delete from u where id = 2; insert into u values (4, 10, 'd'); update u set v = 'z'; commit`)
+    await app.query(
+      `begin; delete from u where id = 2; insert into u values (4, 10, 'd'); update u set v = 'z'; commit`,
+    )
     await following.expectEqual()
     expect(await following.onTarget('select missed from pgflex.progress')).toBe('0')
   })
@@ -98,12 +104,18 @@ describe.each([
             create table k (big text primary key, n int)`,
     })
     const { app } = following
-    await app.query(`insert into t select g, repeat(md5(g::text), 1000), 0, repeat('o' || g, 5000) from generate_series(1, 5) g`)
+    await app.query(
+      `insert into t select g, repeat(md5(g::text), 1000), 0, repeat('o' || g, 5000) from generate_series(1, 5) g`,
+    )
     await app.query(`insert into f select g, repeat(md5(g::text), 1000), 0 from generate_series(1, 3) g`)
     await following.expectEqual()
     await app.query(`update t set n = n + 1`)
-    await app.query(`begin; insert into t select 6, repeat('x', 9000), 0, null; update t set n = 1 where id = 6; commit`)
-    await app.query(`begin; update t set other = 'short' where id = 2; update t set n = 5 where id = 2; update t set big = null where id = 3; update t set n = 6 where id = 3; commit`)
+    await app.query(
+      `begin; insert into t select 6, repeat('x', 9000), 0, null; update t set n = 1 where id = 6; commit`,
+    )
+    await app.query(
+      `begin; update t set other = 'short' where id = 2; update t set n = 5 where id = 2; update t set big = null where id = 3; update t set n = 6 where id = 3; commit`,
+    )
     await app.query(`update t set id = 10 where id = 4`)
     await app.query(`update f set n = n + 1 where id = 2; delete from f where id = 3`)
     await app.query(`insert into k values ('key', 1); update k set n = 2`)
@@ -120,15 +132,21 @@ describe.each([
             create table only_inserts (v text)`,
     })
     const { app } = following
-    await app.query(`insert into f select 1, 'same', '{"a": 1,  "a":2}', '(1,2)', '<a/>', 'NaN', 1.0, '1.2.3.4', '{1,NULL}' from generate_series(1, 4)`)
-    await app.query(`insert into f values (null, null, null, null, null, '-0', 1.00, null, null), (null, null, null, null, null, '0', 1.0, null, null)`)
+    await app.query(
+      `insert into f select 1, 'same', '{"a": 1,  "a":2}', '(1,2)', '<a/>', 'NaN', 1.0, '1.2.3.4', '{1,NULL}' from generate_series(1, 4)`,
+    )
+    await app.query(
+      `insert into f values (null, null, null, null, null, '-0', 1.00, null, null), (null, null, null, null, null, '0', 1.0, null, null)`,
+    )
     await app.query(`insert into p values (1, 'a'), (2, 'b'); insert into only_inserts values ('a'), ('a'), (null)`)
     await following.expectEqual()
     await app.query(`delete from f where ctid = (select min(ctid) from f where a = 1)`)
     await app.query(`update f set b = 'other' where ctid = (select min(ctid) from f where b = 'same')`)
     await app.query(`update f set b = 'minus zero' where f8::text = '-0'`)
     await app.query(`update f set a = a + 1, e = '{}'`)
-    await app.query(`update p set v = 'c' where id = 1; update p set id = 3 where id = 2; delete from p where id = 1; insert into only_inserts values ('b')`)
+    await app.query(
+      `update p set v = 'c' where id = 1; update p set id = 3 where id = 2; delete from p where id = 1; insert into only_inserts values ('b')`,
+    )
     await following.expectEqual()
     await app.query(`truncate only_inserts; delete from f where a is null`)
     await following.expectEqual()
@@ -146,11 +164,17 @@ describe.each([
             create table nothing ()`,
     })
     const { app } = following
-    await app.query(`insert into i (v) select g from generate_series(1, 10) g; update i set v = v + 1 where id > 5; delete from i where id = 1`)
+    await app.query(
+      `insert into i (v) select g from generate_series(1, 10) g; update i set v = v + 1 where id > 5; delete from i where id = 1`,
+    )
     await app.query(`insert into m select '2024-01-01'::date + g * 10, g, 'v' from generate_series(0, 35) g`)
     await app.query(`update m set at = at + 180 where id < 5; update m set v = 'w' where id = 30`)
-    await app.query(`insert into parent values (1, 'p'), (2, 'p'); insert into child values (1, 'c', 'e'), (3, 'c', 'e'); update parent set v = v || '!' where id = 1; delete from parent where id = 3`)
-    await app.query(`begin; insert into parent values (10, 'x'); savepoint s; insert into parent values (11, 'y'); rollback to s; insert into parent values (12, 'z'); commit`)
+    await app.query(
+      `insert into parent values (1, 'p'), (2, 'p'); insert into child values (1, 'c', 'e'), (3, 'c', 'e'); update parent set v = v || '!' where id = 1; delete from parent where id = 3`,
+    )
+    await app.query(
+      `begin; insert into parent values (10, 'x'); savepoint s; insert into parent values (11, 'y'); rollback to s; insert into parent values (12, 'z'); commit`,
+    )
     await app.query(`begin; insert into parent values (13, 'x'); rollback`)
     await app.query(`insert into nothing default values; insert into nothing default values`)
     await following.expectEqual()
@@ -167,8 +191,12 @@ describe.each([
             create table "user" ("order" int primary key, "group" text)`,
     })
     const { app } = following
-    await app.query(`insert into "Sch.ema ""q"" %I"."T'a""b%s" values (1, 'v', 2, 'w'); insert into "${long}" values (1, 'v'); insert into "user" values (1, 'v')`)
-    await app.query(`update "Sch.ema ""q"" %I"."T'a""b%s" set "select" = 3; update "${long}" set "${'é'.repeat(31)}" = 'w'; update "user" set "order" = 2`)
+    await app.query(
+      `insert into "Sch.ema ""q"" %I"."T'a""b%s" values (1, 'v', 2, 'w'); insert into "${long}" values (1, 'v'); insert into "user" values (1, 'v')`,
+    )
+    await app.query(
+      `update "Sch.ema ""q"" %I"."T'a""b%s" set "select" = 3; update "${long}" set "${'é'.repeat(31)}" = 'w'; update "user" set "order" = 2`,
+    )
     await following.expectEqual()
     await app.query(`truncate "user", "${long}"; delete from "Sch.ema ""q"" %I"."T'a""b%s"`)
     await following.expectEqual()

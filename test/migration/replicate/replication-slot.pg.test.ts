@@ -20,7 +20,12 @@ import {
   type TestMigrationOptions,
 } from '../../support/servers.ts'
 
-async function prepare(pair: ServerPair, database: string, ddl: string, options: TestMigrationOptions = {}): Promise<TestMigration> {
+async function prepare(
+  pair: ServerPair,
+  database: string,
+  ddl: string,
+  options: TestMigrationOptions = {},
+): Promise<TestMigration> {
   await createSourceDatabase(pair, database, ddl)
   await createTargetDatabase(pair, database)
   const migration = await createTestMigration(pair, database, { key: `slot-${database}`, ...options })
@@ -140,7 +145,10 @@ describe.each([
       await using source = await migration.context.source('test')
       await source.query('select pg_drop_replication_slot($1)', [second.slot])
     }
-    await expect(createPublicationAndSlot(migration.context)).rejects.toMatchObject({ code: 'SlotLost', retryable: false })
+    await expect(createPublicationAndSlot(migration.context)).rejects.toMatchObject({
+      code: 'SlotLost',
+      retryable: false,
+    })
   })
 
   test('two copies at once make one slot', async () => {

@@ -28,11 +28,20 @@ const DDL = 'create table t (id int primary key, v text)'
 async function open(following: Following, startLsn: Lsn, queueBytes?: number): Promise<ReplicationStream> {
   await using source = await following.context.source('test')
   const { slot, publication } = sourceObjects(following.context.key, following.context.database)
-  return await openReplicationStream(following.context, { slot, publications: [publication], startLsn, source, queueBytes })
+  return await openReplicationStream(following.context, {
+    slot,
+    publications: [publication],
+    startLsn,
+    source,
+    queueBytes,
+  })
 }
 
 /** Reads until a message fits, and returns all that came. */
-async function readUntil(stream: ReplicationStream, fits: (message: StreamMessage) => boolean): Promise<StreamMessage[]> {
+async function readUntil(
+  stream: ReplicationStream,
+  fits: (message: StreamMessage) => boolean,
+): Promise<StreamMessage[]> {
   const all: StreamMessage[] = []
   const deadline = Date.now() + 20_000
   while (!all.some(fits)) {
@@ -58,7 +67,10 @@ async function confirmed(following: Following): Promise<Lsn> {
 }
 
 /** Two transactions whose commit records stand back to back: the end of the first, and what follows. */
-async function adjacentCommits(following: Following, stream: ReplicationStream): Promise<{ firstEnd: Lsn; secondId: string }> {
+async function adjacentCommits(
+  following: Following,
+  stream: ReplicationStream,
+): Promise<{ firstEnd: Lsn; secondId: string }> {
   await using other = await pair.source.connect(following.context.database)
   await other.query(`set role ${APP_USER}`)
   for (let id = 0; id < 100; id += 2) {
@@ -66,7 +78,10 @@ async function adjacentCommits(following: Following, stream: ReplicationStream):
     await other.query(`begin; insert into t values (${id + 1})`)
     await Promise.all([following.app.query('commit'), other.query('commit')])
     const commits: Lsn[] = []
-    const messages = await readUntil(stream, (message) => message.kind === 'commit' && commits.push(message.endLsn) === 2)
+    const messages = await readUntil(
+      stream,
+      (message) => message.kind === 'commit' && commits.push(message.endLsn) === 2,
+    )
     const begins = messages.filter((message) => message.kind === 'begin')
     if (begins[1]!.finalLsn !== commits[0]) continue
     const inserts = messages.filter((message) => message.kind === 'insert')

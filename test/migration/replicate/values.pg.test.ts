@@ -13,8 +13,24 @@ const VALUES: Record<string, string[]> = {
   int8: ['-9223372036854775808', '9223372036854775807', '9007199254740993'],
   oid: ['0', '4294967295'],
   float4: [`'NaN'`, `'Infinity'`, `'-Infinity'`, `'-0'`, `1e-45`, `3.4028235e38`, `0.1`],
-  float8: [`'NaN'`, `'Infinity'`, `'-Infinity'`, `'-0'`, `5e-324`, `1.7976931348623157e308`, `0.1::float8 + 0.2::float8`],
-  numeric: [`'NaN'`, `1.0`, `1.00`, `-0.000`, `('1' || repeat('0', 1000))::numeric`, `'1e-1000'::numeric`, `12345678901234567890.12345678901234567890`],
+  float8: [
+    `'NaN'`,
+    `'Infinity'`,
+    `'-Infinity'`,
+    `'-0'`,
+    `5e-324`,
+    `1.7976931348623157e308`,
+    `0.1::float8 + 0.2::float8`,
+  ],
+  numeric: [
+    `'NaN'`,
+    `1.0`,
+    `1.00`,
+    `-0.000`,
+    `('1' || repeat('0', 1000))::numeric`,
+    `'1e-1000'::numeric`,
+    `12345678901234567890.12345678901234567890`,
+  ],
   'numeric(10,2)': ['99999999.99', '-0.01'],
   money: [`'92233720368547758.07'`, `'-92233720368547758.08'`],
   text: [`''`, `E'\\t\\n\\r\\\\'`, `'NULL'`, `'"{},'`, `'𝄞 é ü'`, `repeat('x', 70000)`, `E'\\x01'`],
@@ -24,9 +40,25 @@ const VALUES: Record<string, string[]> = {
   date: [`'infinity'`, `'-infinity'`, `'4713-01-01 BC'`, `'5874897-12-31'`, `'2024-02-03'`],
   time: [`'00:00'`, `'24:00:00'`, `'23:59:59.999999'`],
   timetz: [`'00:00:00+15:59:59'`, `'24:00:00-15:59:59'`],
-  timestamp: [`'infinity'`, `'-infinity'`, `'4713-01-01 00:00:00 BC'`, `'294276-12-31 23:59:59.999999'`, `'2024-02-03 04:05:06.123456'`],
-  timestamptz: [`'infinity'`, `'2024-02-03 04:05:06.123456+05:45'`, `'0044-03-15 12:00:00 BC'`, `'1883-11-18 12:03:58 America/New_York'`],
-  interval: [`'0'`, `'-178000000 years'`, `'1 mon -1 day +00:00:00.000001'`, `'178000000 years 11 mons 30 days 23:59:59.999999'`],
+  timestamp: [
+    `'infinity'`,
+    `'-infinity'`,
+    `'4713-01-01 00:00:00 BC'`,
+    `'294276-12-31 23:59:59.999999'`,
+    `'2024-02-03 04:05:06.123456'`,
+  ],
+  timestamptz: [
+    `'infinity'`,
+    `'2024-02-03 04:05:06.123456+05:45'`,
+    `'0044-03-15 12:00:00 BC'`,
+    `'1883-11-18 12:03:58 America/New_York'`,
+  ],
+  interval: [
+    `'0'`,
+    `'-178000000 years'`,
+    `'1 mon -1 day +00:00:00.000001'`,
+    `'178000000 years 11 mons 30 days 23:59:59.999999'`,
+  ],
   uuid: [`'ffffffff-ffff-ffff-ffff-ffffffffffff'`],
   json: [`'{"a": 1,  "a":2, "n": 12345678901234567890.10}'`, `'null'`, `'"\\u0041"'`],
   jsonb: [`'{"b":[1,null,"x"],"a":1e-7}'`, `'null'`],
@@ -122,21 +154,30 @@ describe.each([
       await using source = await pair.source.connect('exact')
       await using target = await pair.target.connect('exact')
       for (const [name, value] of Object.entries(HOSTILE)) {
-        for (const side of [source, target]) await side.query(`alter database exact set ${id(name)} = ${name === 'DateStyle' ? value : `'${value}'`}`)
-        await source.query(`alter role migrator in database exact set ${id(name)} = ${name === 'DateStyle' ? value : `'${value}'`}`)
+        for (const side of [source, target])
+          await side.query(`alter database exact set ${id(name)} = ${name === 'DateStyle' ? value : `'${value}'`}`)
+        await source.query(
+          `alter role migrator in database exact set ${id(name)} = ${name === 'DateStyle' ? value : `'${value}'`}`,
+        )
       }
     }
     const longest = Math.max(...Object.values(VALUES).map((values) => values.length))
     for (let n = 0; n < longest; n++) {
       const row = types.map((type) => `(${VALUES[type]![n] ?? 'null'})::${type}`).join(', ')
-      await app.query(`insert into keyed values (${n}, ${row}); insert into alike select ${row}; insert into alike select ${row}`)
+      await app.query(
+        `insert into keyed values (${n}, ${row}); insert into alike select ${row}; insert into alike select ${row}`,
+      )
     }
     await following.expectEqual()
     // All of it once more through updates: by key, and by looking alike.
     await app.query(`update keyed set id = id + 100 where id % 2 = 0`)
     const moved = types.map((_, i) => `c${i} = other.c${i}`).join(', ')
-    await app.query(`update keyed set ${moved} from (select id + 1 as next, * from keyed) other where next = keyed.id or next = keyed.id - 100`)
-    await app.query(`update alike set c${types.indexOf('int2')} = 7 where ctid in (select min(ctid) from alike group by c${types.indexOf('int8')}, c${types.indexOf('bytea')})`)
+    await app.query(
+      `update keyed set ${moved} from (select id + 1 as next, * from keyed) other where next = keyed.id or next = keyed.id - 100`,
+    )
+    await app.query(
+      `update alike set c${types.indexOf('int2')} = 7 where ctid in (select min(ctid) from alike group by c${types.indexOf('int8')}, c${types.indexOf('bytea')})`,
+    )
     await following.expectEqual()
     await app.query(`delete from alike where ctid in (select max(ctid) from alike group by c${types.indexOf('int2')})`)
     await following.expectEqual()

@@ -10,7 +10,9 @@ const SEED = Number(process.env['PGFLEX_TEST_SEED'] ?? Date.now() % 1_000_000)
 async function expectExact(following: Following, committed: Committed): Promise<void> {
   await following.expectEqual()
   expect(
-    await following.onTarget(`select concat_ws(' ', inserts + updates + deletes, transactions, missed) from pgflex.progress`),
+    await following.onTarget(
+      `select concat_ws(' ', inserts + updates + deletes, transactions, missed) from pgflex.progress`,
+    ),
   ).toBe(`${committed.changes} ${committed.transactions} 0`)
 }
 
@@ -52,9 +54,18 @@ describe.each([
       while (working) {
         await new Promise((resolve) => setTimeout(resolve, next(150)))
         const kill = [
-          () => target.query(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pgflex apply'`),
-          () => source.query(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pgflex follow'`),
-          () => target.query(`update pgflex.lease set fence = fence + 1, expires_at = '-infinity' where name = 'replicate'`),
+          () =>
+            target.query(
+              `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pgflex apply'`,
+            ),
+          () =>
+            source.query(
+              `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pgflex follow'`,
+            ),
+          () =>
+            target.query(
+              `update pgflex.lease set fence = fence + 1, expires_at = '-infinity' where name = 'replicate'`,
+            ),
         ][next(3)]!
         kills += (await kill()).rowCount ?? 0
       }

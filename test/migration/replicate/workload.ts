@@ -43,7 +43,9 @@ export async function runWorkload(
   { seed, clients, transactions }: { seed: number; clients: number; transactions: number },
 ): Promise<Committed> {
   const done = await Promise.all(
-    Array.from({ length: clients }, (_, client) => runClient(pair, database, client, random(seed * 1000 + client), transactions)),
+    Array.from({ length: clients }, (_, client) =>
+      runClient(pair, database, client, random(seed * 1000 + client), transactions),
+    ),
   )
   return {
     changes: done.reduce((sum, { changes }) => sum + changes, 0),
@@ -112,7 +114,9 @@ async function operation(next: (below: number) => number, run: Run): Promise<voi
       return
     }
     case 2:
-      return run(`update account set note = ${next(3) === 0 ? 'null' : `repeat(md5('${next(1000)}'), ${next(300)})`} where id = ${key}`)
+      return run(
+        `update account set note = ${next(3) === 0 ? 'null' : `repeat(md5('${next(1000)}'), ${next(300)})`} where id = ${key}`,
+      )
     case 3:
       return run(`delete from account where id = ${key} and balance = 0`)
     case 4:
@@ -125,14 +129,20 @@ async function operation(next: (below: number) => number, run: Run): Promise<voi
       await run(`insert into later values (${key}, ${key}), (${other} + 40, ${other} + 40) on conflict (id) do nothing`)
       return run(`update later set code = code + case when code % 2 = 0 then 1 else -1 end where id / 2 = ${key >> 1}`)
     case 8:
-      return run(`insert into alike select ${key % 5}, ${next(3) === 0 ? 'null' : `'${next(3)}'`} from generate_series(1, ${1 + next(3)})`)
+      return run(
+        `insert into alike select ${key % 5}, ${next(3) === 0 ? 'null' : `'${next(3)}'`} from generate_series(1, ${1 + next(3)})`,
+      )
     case 9:
-      return run(`update alike set b = '${next(3)}' where ctid in (select ctid from alike where a = ${key % 5} limit ${1 + next(2)})`)
+      return run(
+        `update alike set b = '${next(3)}' where ctid in (select ctid from alike where a = ${key % 5} limit ${1 + next(2)})`,
+      )
     case 10:
       return run(`delete from alike where ctid in (select ctid from alike where a = ${key % 5} limit ${1 + next(4)})`)
     case 11:
       await run(`insert into full_keyed values (${key}, null, ${next(1000)}.0) on conflict do nothing`)
-      return run(`update full_keyed set v = 'v${next(10)}', id = case when ${next(4)} = 0 then id + 1000 else id end where id = ${other}`)
+      return run(
+        `update full_keyed set v = 'v${next(10)}', id = case when ${next(4)} = 0 then id + 1000 else id end where id = ${other}`,
+      )
     case 12:
       await run(`insert into by_index values (${key % 7}, ${other}, 'v') on conflict do nothing`)
       return run(`update by_index set v = 'w${next(9)}', a = a ${next(5) === 0 ? '+ 7' : ''} where b = ${key}`)
@@ -146,7 +156,9 @@ async function operation(next: (below: number) => number, run: Run): Promise<voi
         2,
       )
     case 14:
-      return run(`update account set id = id + 100 where id = ${key} and not exists (select from account where id = ${key} + 100)`)
+      return run(
+        `update account set id = id + 100 where id = ${key} and not exists (select from account where id = ${key} + 100)`,
+      )
     default:
       if (next(10) === 0) return run(`truncate ${next(2) === 0 ? 'alike' : 'full_keyed, coded'}`)
       return run(`delete from by_index where b = ${key}`)

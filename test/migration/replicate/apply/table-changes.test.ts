@@ -6,7 +6,10 @@ import { UNCHANGED, type Relation, type Tuple } from '../../../../migration/repl
 
 const COLUMNS = ['id', 'a', 'b']
 
-function planOf({ identity = 'd', inOrder = false }: { identity?: Relation['replicaIdentity']; inOrder?: boolean } = {}): TablePlan {
+function planOf({
+  identity = 'd',
+  inOrder = false,
+}: { identity?: Relation['replicaIdentity']; inOrder?: boolean } = {}): TablePlan {
   const columns = COLUMNS.map((name) => ({
     name,
     key: identity === 'f' || (identity === 'd' && name === 'id'),
@@ -28,7 +31,7 @@ function planOf({ identity = 'd', inOrder = false }: { identity?: Relation['repl
 function values(array: Buffer | string | null): (string | null)[] {
   if (!Buffer.isBuffer(array) || array.length < 20) return []
   const found: (string | null)[] = []
-  for (let offset = 20; offset < array.length; ) {
+  for (let offset = 20; offset < array.length;) {
     const length = array.readInt32BE(offset)
     offset += 4
     found.push(length < 0 ? null : array.toString('utf8', offset, offset + length))
