@@ -17,6 +17,9 @@ import { surroundings } from './environment.ts'
 /** ms; how soon running work notices that the user has cancelled it. */
 const CANCEL_POLL_MS = 1_000
 
+/** Before the message of a database whose work failed and is tried again; it goes with the first success. */
+const RETRYING = 'Trying again: '
+
 type Result<N extends ActivityName> = Promise<Activities[N]['result']>
 type DatabaseActivityName = {
   [N in ActivityName]: Activities[N]['input'] extends DatabaseInput ? N : never
@@ -50,11 +53,13 @@ export function databaseActivity<N extends DatabaseActivityName>(
     const result = await run(context, input).catch(async (error: unknown) => {
       if (cancel.requested()) throw canceled(input.database)
       const failure = toFailure(error)
-      if (failure.retryable) await context.status({ message: `Trying again: ${failure.message}` })
+      if (failure.retryable) await context.status({ message: RETRYING + failure.message })
       throw error
     })
     if (cancel.requested()) throw canceled(input.database)
-    await context.status((status) => (status.message === undefined ? status : { ...status, message: undefined }))
+    await context.status((status) =>
+      status.message?.startsWith(RETRYING) ? { ...status, message: undefined } : status,
+    )
     return result
   })
 }

@@ -59,7 +59,11 @@ export async function startHost(options: StartHostOptions): Promise<RunningHost>
   child.stdout.setEncoding('utf8').on('data', onOutput)
   child.stderr.setEncoding('utf8').on('data', onOutput)
 
+  // A host that outlives the one who started it would hold its home and its port.
+  const killAtExit = () => child.kill('SIGKILL')
+  process.once('exit', killAtExit)
   const exited = new Promise<number | null>((resolve) => child.once('close', resolve))
+  void exited.then(() => process.off('exit', killAtExit))
   child.once('error', ready.reject)
   void exited.then((exitCode) => ready.reject(new StartError('The host ended before it was ready', exitCode, output)))
   const timer = setTimeout(

@@ -1,5 +1,5 @@
 import type { DatabaseContext } from '../context.ts'
-import { acquireLease } from '../control/lease.ts'
+import { acquireLease, type Lease } from '../control/lease.ts'
 import { errorText, MigrationError, toFailure } from '../errors.ts'
 import { copyUnloggedTables } from '../load/copy-unlogged-tables.ts'
 import { formatLsn, parseLsn, type Lsn } from '../lsn.ts'
@@ -30,10 +30,11 @@ export async function cutoverDatabase(context: DatabaseContext): Promise<{ next:
     ...status,
     phase: 'CuttingOver',
     migrationState: 'InProgress',
+    message: undefined,
     cutover: status.cutover ?? { startedAt: new Date().toISOString(), steps: [] },
   }))
   try {
-    await bringAcross(context, steps)
+    await bringAcross(context, steps, lease)
   } catch (error) {
     if (context.draining.aborted || lease.lost.aborted) throw error
     await callOff(context, steps, error)
@@ -56,7 +57,7 @@ export async function cutoverDatabase(context: DatabaseContext): Promise<{ next:
 }
 
 /** All that can still be called off. */
-async function bringAcross(context: DatabaseContext, steps: CutoverSteps): Promise<void> {
+async function bringAcross(context: DatabaseContext, steps: CutoverSteps, lease: Lease): Promise<void> {
   const { properties } = context.record
   if (properties.migrationMode === 'Online') {
     if (properties.pgflex.writeFreeze === 'Automatic') {
@@ -70,7 +71,7 @@ async function bringAcross(context: DatabaseContext, steps: CutoverSteps): Promi
     await steps.run('drain', async () =>
       drain(context, parseLsn((await steps.detail<{ lsn: string }>('take LSN'))!.lsn)),
     )
-    await steps.run('unlogged tables', () => copyUnloggedTables(context))
+    await steps.run('unlogged tables', () => copyUnloggedTables(context, lease))
   }
   await steps.run('sequences', async () => {
     await using source = await context.source('sequences')

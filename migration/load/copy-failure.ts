@@ -13,7 +13,8 @@ export function copyFailure(side: Side, { schema, name }: TableName, error: unkn
 
 /**
  * PostgreSQL's reason. Errors about values (class 22) quote the value in their message, those about constraints
- * (class 23) the row in their detail; the place in the stream is enough to find it, and goes before the value in `where`.
+ * (class 23) the row in their detail; the place in the stream is enough to find it, and goes before the value in
+ * `where`.
  * https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
 function reason(error: unknown): string {

@@ -93,7 +93,8 @@ export async function pipeTable(
   { format, freeze, onBytes }: Pick<CopyTableOptions, 'format' | 'freeze' | 'onBytes'>,
 ): Promise<PipedRows> {
   const relation = `${id(table.schema, table.name)}${columnList(table)}`
-  // COPY of a table reads the table alone, not what inherits from it: https://www.postgresql.org/docs/current/sql-copy.html
+  // COPY of a table reads the table alone, not what inherits from it:
+  // https://www.postgresql.org/docs/current/sql-copy.html
   const from = reader.query(copyTo(`copy ${relation} to stdout (format ${format})`))
   const to = writer.query(copyFrom(`copy ${relation} from stdin (format ${format}${freeze ? ', freeze' : ''})`))
   let bytes = 0
@@ -130,7 +131,10 @@ export function checkRows({ schema, name }: SourceTable, { rows, sent }: PipedRo
   )
 }
 
-/** All columns by name. Without a list, COPY takes all but generated columns, which is right for a table that has no others. */
+/**
+ * All columns by name. Without a list, COPY takes all but generated columns, which is right for a table that has no
+ * others.
+ */
 function columnList(table: SourceTable): string {
   const columns = copiedColumns(table)
   return columns.length === 0 ? '' : ` (${columns.map(({ name }) => id(name)).join(', ')})`

@@ -104,8 +104,8 @@ async function claimBatch(
 }
 
 /**
- * Offline: everything is of one moment. What an activity before has copied under a snapshot that is gone is of another moment,
- * so it is copied again, unless it was all there is.
+ * Offline: everything is of one moment. What an activity before has copied under a snapshot that is gone is of
+ * another moment, so it is copied again, unless it was all there is.
  */
 async function copyOffline(activity: Activity): Promise<void> {
   const { context } = activity

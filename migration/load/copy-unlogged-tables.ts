@@ -16,8 +16,8 @@ const FOREIGN_KEY_VIOLATION = '23503'
  * Copies all unlogged tables again, at a moment when nobody writes on the source: their changes are in no
  * change stream. Everything happens in one transaction on the target, so that a second run does it all anew.
  *
- * The tables have their constraints and triggers by now. User triggers are off meanwhile; a table that refers to another
- * unlogged table is copied after that one.
+ * The tables have their constraints and triggers by now. User triggers are off meanwhile; a table that refers to
+ * another unlogged table is copied after that one.
  *
  * @param lease of the caller; its fence is checked before the commit
  */

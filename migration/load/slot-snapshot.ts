@@ -15,8 +15,9 @@ export interface Snapshot extends AsyncDisposable {
 const NO_FREE_SLOT = '53400'
 
 /**
- * Makes a temporary logical slot and exports its snapshot. The walsender connection stays open, and nothing else may run on it,
- * for as long as the snapshot is used. Making a slot waits for the transactions that are running on the source.
+ * Makes a temporary logical slot and exports its snapshot. The walsender connection stays open, and nothing else may
+ * run on it, for as long as the snapshot is used. Making a slot waits for the transactions that are running on the
+ * source.
  * https://www.postgresql.org/docs/current/protocol-replication.html#PROTOCOL-REPLICATION-CREATE-REPLICATION-SLOT
  *
  * @param signal gives up

@@ -34,7 +34,9 @@ export interface SourceTable {
 
 export type TableName = Pick<SourceTable, 'schema' | 'name'>
 
-/** Schemas of users: neither the system's, nor temporary ones, nor our own (the source may have been a target before). */
+/**
+ * Schemas of users: neither the system's, nor temporary ones, nor our own (the source may have been a target before).
+ */
 const USER_SCHEMA = `n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'pgflex')`
 
 /**
@@ -48,8 +50,8 @@ const NOT_OF_AN_EXTENSION = `not exists (
 
 /**
  * Every table with rows of its own: ordinary tables, leaf partitions, and each parent and child of inheritance
- * by itself; not temporary ones, not foreign ones ({@link listForeignTables}). Measuring their size takes an ACCESS SHARE
- * lock on each for a moment.
+ * by itself; not temporary ones, not foreign ones ({@link listForeignTables}). Measuring their size takes an ACCESS
+ * SHARE lock on each for a moment.
  *
  * @param only these tables alone, without their sizes and so without locks: `bytes` is 0
  */
@@ -58,7 +60,8 @@ export async function listTables(
   filter: TableFilter,
   only?: readonly TableName[],
 ): Promise<SourceTable[]> {
-  // attgenerated is new in PostgreSQL 12, attidentity and relispartition in 10: read through JSON, they are just absent before.
+  // attgenerated is new in PostgreSQL 12, attidentity and relispartition in 10: read through JSON, they are just
+  // absent before.
   const { rows } = await connection.query<{ definition: string }>(
     `select json_build_object(
               'oid', c.oid::int8, 'schema', n.nspname, 'name', c.relname,

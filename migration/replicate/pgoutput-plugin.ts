@@ -1,7 +1,8 @@
 import type { Client } from 'pg'
 import { AbstractPlugin } from 'pg-logical-replication/dist/output-plugins/abstract.plugin.js'
 import { id, literal } from '../sql.ts'
-import { PgoutputDecoder, type PgoutputMessage } from './pgoutput.ts'
+import type { PgoutputMessage } from './pgoutput-message.ts'
+import { PgoutputDecoder } from './pgoutput.ts'
 
 export interface PgoutputOptions {
   publications: string[]

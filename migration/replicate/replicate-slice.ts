@@ -7,6 +7,7 @@ import { Applier } from './apply/applier.ts'
 import { breakOff, endSession, prepareApplySession, sendWithoutWaiting } from './apply/apply-session.ts'
 import { total } from './apply/change-counts.ts'
 import { applyRefused, refusedTable } from './apply/refusal.ts'
+import type { ApplyOrder } from './apply/table-plan.ts'
 import { StatementRefused, TargetTransaction } from './apply/target-transaction.ts'
 import { TargetTables } from './apply/target-tables.ts'
 import { FollowWarnings } from './follow-warnings.ts'
@@ -71,7 +72,7 @@ export async function replicateSlice(context: DatabaseContext, options: SliceOpt
   using _watch = onAbort(lease.lost, () => breakOff(session))
   using _drain = onAbort(context.draining, () => setTimeout(() => breakOff(session), DRAIN_MS).unref())
 
-  const slice: Slice = { context, lease, source, catalog, session, report, end, inOrder: new Set(), changes: 0 }
+  const slice: Slice = { context, lease, source, catalog, session, report, end, orders: new Map(), changes: 0 }
   let reason: SliceReason | undefined
   while (reason === undefined) {
     try {
@@ -101,23 +102,24 @@ interface Slice {
   session: Connection
   report: SliceReport
   end: SliceEnd
-  /** Tables where a grouped statement was refused: from then on in the order of the source. */
-  inOrder: Set<string>
+  /** Tables where the usual statements were refused. */
+  orders: Map<string, ApplyOrder>
   changes: number
 }
 
-/** A refused group has left nothing behind: its changes are read again, and written in the order of the source. */
-function keepOrder({ inOrder, context }: Slice, error: unknown): void {
+/** A refused group has left nothing behind: its changes are read again, and written closer to how the source did. */
+function keepOrder({ orders, context }: Slice, error: unknown): void {
   if (!(error instanceof StatementRefused)) throw error
   const table = refusedTable(error)
-  if (table === undefined || inOrder.has(table)) throw applyRefused(error)
+  const order = table === undefined ? 'rowByRow' : orders.get(table)
+  if (table === undefined || order === 'rowByRow') throw applyRefused(error)
   context.log.info('Changes of a table are applied in the order of the source', { table, reason: error.message })
-  inOrder.add(table)
+  orders.set(table, order === undefined ? 'inOrder' : 'rowByRow')
 }
 
 /** Follows on one stream until the slice is to end. */
 async function follow(slice: Slice): Promise<SliceReason> {
-  const { context, lease, source, catalog, session, report, end, inOrder } = slice
+  const { context, lease, source, catalog, session, report, end, orders } = slice
   const names = sourceObjects(context.key, context.database)
   const [progress, points] = [await readProgress(catalog, names.slot), await readTablePoints(catalog)]
   const state = await readSlot(source, names.slot)
@@ -131,7 +133,7 @@ async function follow(slice: Slice): Promise<SliceReason> {
   const warnings = new FollowWarnings(context)
   const applier = new Applier({
     stream,
-    tables: new TargetTables({ catalog, points, inOrder }),
+    tables: new TargetTables({ catalog, points, orders }),
     transaction: new TargetTransaction(session, lease, names.slot),
     appliedLsn: progress.appliedLsn,
     onIgnored: (table) => warnings.ignored(table),

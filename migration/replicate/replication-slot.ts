@@ -71,7 +71,6 @@ export async function createPublicationAndSlot(
     context,
     tables.filter(({ identified }) => !identified).map(({ schema, name }) => `${schema}.${name}`),
   )
-  await context.event({ level: 'info', event: 'SlotCreated', message: `Slot ${names.slot} begins at ${startLsn}.` })
   return { slot: names.slot, publication: names.publication, startLsn }
 }
 

@@ -6,7 +6,7 @@ import { errorText, MigrationError, sqlState } from '../errors.ts'
 import { formatLsn, parseLsn, type Lsn } from '../lsn.ts'
 import { MessageQueue } from './message-queue.ts'
 import { PgoutputPlugin, type Decoded } from './pgoutput-plugin.ts'
-import type { PgoutputMessage } from './pgoutput.ts'
+import type { PgoutputMessage } from './pgoutput-message.ts'
 import { endOwnWalsender, readSlot, slotLost } from './replication-slot.ts'
 
 /** A keepalive stands where it arrived: all that the source sent before it has been read before it. */

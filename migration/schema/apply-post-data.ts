@@ -169,10 +169,11 @@ async function runParallel(
     await readServerLimits(main),
     context.record.properties.pgflex.indexJobs,
   )
+  const workers: Connection[] = []
+  while (workers.length < Math.min(jobs, transactions.length)) workers.push(await sessions.open())
   const queue = [...transactions]
   let stopped = false
-  const work = async (): Promise<void> => {
-    const session = await sessions.open()
+  const work = async (session: Connection): Promise<void> => {
     await session.query(`set maintenance_work_mem = ${maintenanceWorkMemKb}`)
     try {
       for (let next = queue.shift(); next && !stopped && !context.draining.aborted; next = queue.shift()) {
@@ -183,7 +184,7 @@ async function runParallel(
       throw error
     }
   }
-  const results = await Promise.allSettled(Array.from({ length: Math.min(jobs, transactions.length) }, work))
+  const results = await Promise.allSettled(workers.map(work))
   for (const result of results) if (result.status === 'rejected') throw result.reason
 }
 

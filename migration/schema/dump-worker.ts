@@ -13,6 +13,7 @@ const send = (message: DumpWorkerMessage): void => parentPort!.postMessage(messa
 
 let pending = Buffer.alloc(0)
 let started = false
+let requests = 0
 
 /** Takes what libpq wrote and returns what it may read: nothing until a query is complete. */
 function exchange(written: Uint8Array): Uint8Array | undefined {
@@ -25,8 +26,11 @@ function exchange(written: Uint8Array): Uint8Array | undefined {
   }
   if (answered === 0) return undefined
   send({ type: 'request', bytes: messages, answered })
-  Atomics.wait(signal, 0, 0)
-  Atomics.store(signal, 0, 0)
+  requests++
+  // The wake-up of the answer before may come as late as now: only the count tells.
+  for (let count = Atomics.load(signal, 0); count < requests; count = Atomics.load(signal, 0)) {
+    Atomics.wait(signal, 0, count)
+  }
   return (receiveMessageOnPort(answers) as { message: Uint8Array }).message
 }
 

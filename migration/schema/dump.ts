@@ -21,7 +21,7 @@ export interface DumpWorkerData {
   /** What the server reports to its clients: ParameterStatus. */
   parameters: Record<string, string>
   answers: MessagePort
-  /** Cell 0 is 1 when an answer is in the port. */
+  /** Cell 0 counts the answers that were put into the port. */
   signal: Int32Array<SharedArrayBuffer>
 }
 
@@ -108,7 +108,7 @@ export async function dumpDatabase(connection: Connection, args: string[], signa
         const bytes = reader.bytes()
         reader = undefined
         channel.port1.postMessage(bytes, [bytes.buffer])
-        Atomics.store(ready, 0, 1)
+        Atomics.add(ready, 0, 1)
         Atomics.notify(ready, 0)
       })
       stream.once('error', lost).once('close', lost)

@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
+import { afterAll } from 'vitest'
 import { startHost, type RunningHost, type StartHostOptions } from '../../host/start-host.ts'
 
 export const root = join(import.meta.dirname, '..', '..')
@@ -16,10 +17,19 @@ export interface SampleHome extends Disposable {
   open(gate: string): void
 }
 
+// A test that times out does not come to the end of its scope: what it has made is taken away here, then.
+const started = new Set<RunningHost>()
+const homes = new Set<string>()
+afterAll(async () => {
+  await Promise.all([...started].map((host) => host.kill()))
+  for (const path of homes) rmSync(path, { recursive: true, force: true })
+})
+
 /** A fresh folder for a host, taken away at the end of its scope. */
 export function sampleHome(): SampleHome {
   const path = mkdtempSync(join(tmpdir(), 'pgflex-host-'))
   const marksFile = join(path, 'marks')
+  homes.add(path)
   return {
     path,
     marks: () => (existsSync(marksFile) ? readFileSync(marksFile, 'utf8').split('\n').filter(Boolean) : []),
@@ -64,6 +74,7 @@ export async function startSample(
 ): Promise<SampleHost> {
   const folder = join(import.meta.dirname, 'apps', app)
   const host = await startHost({ home: home.path, app: folder, command: hostFromSources, ...options })
+  started.add(host)
   const request: SampleHost['request'] = (path, { headers, ...init } = {}) =>
     fetch(`${host.url}${path}`, { ...init, headers: { 'x-functions-key': host.key, ...(headers as object) } })
   const manage: SampleHost['manage'] = (method, path, body) =>

@@ -1,5 +1,5 @@
 import type { Lsn } from '../../lsn.ts'
-import type { DeleteMessage, InsertMessage, UpdateMessage } from '../pgoutput.ts'
+import type { DeleteMessage, InsertMessage, UpdateMessage } from '../pgoutput-message.ts'
 import { noChanges } from './change-counts.ts'
 import { truncateTables, type Statement } from './statements.ts'
 import { TableChanges } from './table-changes.ts'

@@ -1,6 +1,6 @@
 import type { Lsn } from '../../lsn.ts'
 import { id } from '../../sql.ts'
-import { UNCHANGED, type Tuple, type Value } from '../pgoutput.ts'
+import { UNCHANGED, type Tuple, type Value } from '../pgoutput-message.ts'
 import type { PlanColumn, TablePlan } from './table-plan.ts'
 import { varcharArray } from './varchar-array.ts'
 

@@ -1,5 +1,5 @@
 import { MigrationError } from '../../errors.ts'
-import { UNCHANGED, type DeleteMessage, type Tuple, type UpdateMessage, type Value } from '../pgoutput.ts'
+import { UNCHANGED, type DeleteMessage, type Tuple, type UpdateMessage, type Value } from '../pgoutput-message.ts'
 import { deleteAlike, deleteRows, insertRows, updateAlike, updateRows, type Statement } from './statements.ts'
 import { keyText, keyValues, type TablePlan } from './table-plan.ts'
 
@@ -18,7 +18,7 @@ interface RowState {
  * Changes of one table on their way into statements. With a key, only the last state of each row is kept: the
  * content of a table without triggers is nothing but the last states of its rows, in whatever order they are
  * written. Constraints can refuse another order, they can't make another content of it; the refused group is
- * then applied in order ({@link TablePlan.inOrder}).
+ * then applied in order ({@link TablePlan.order}).
  */
 export class TableChanges {
   readonly plan: TablePlan
@@ -32,10 +32,10 @@ export class TableChanges {
 
   /** @returns statements that come before anything later of this table */
   insert(row: Tuple): Statement[] {
-    const { key, inOrder } = this.plan
-    if (!key || inOrder) {
+    const { key, order } = this.plan
+    if (!key || order !== 'lastStates') {
       this.#inserts.push(row)
-      return []
+      return order === 'rowByRow' ? this.take() : []
     }
     const values = keyValues(key, row)
     const text = keyText(values)
@@ -59,7 +59,7 @@ export class TableChanges {
     const text = keyText(values)
     const next = keyValues(plan.key, row).map((value, i) => (value === UNCHANGED ? values[i]! : value))
     const moves = old !== undefined && keyText(next) !== text
-    if (moves || plan.inOrder) return [...this.take(), updateRows(plan, [{ key: values, row }])]
+    if (moves || plan.order !== 'lastStates') return [...this.take(), updateRows(plan, [{ key: values, row }])]
     const state = this.#rows.get(text)
     // Deleted before, as far as we know: the update will touch no row, and be counted.
     const before = state && !state.row ? this.take() : []
@@ -77,7 +77,7 @@ export class TableChanges {
     }
     const values = keyValues(plan.key, old.row)
     if (values.includes(UNCHANGED)) throw keyMissing(plan)
-    if (plan.inOrder) return [...this.take(), deleteRows(plan, [values])]
+    if (plan.order !== 'lastStates') return [...this.take(), deleteRows(plan, [values])]
     const text = keyText(values)
     const state = this.#rows.get(text)
     const before = state && !state.row ? this.take() : []

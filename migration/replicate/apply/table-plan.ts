@@ -1,6 +1,6 @@
 import { MigrationError } from '../../errors.ts'
 import type { Lsn } from '../../lsn.ts'
-import type { Relation, Tuple, Value } from '../pgoutput.ts'
+import type { Relation, Tuple, Value } from '../pgoutput-message.ts'
 import type { TargetTable } from './target-table.ts'
 
 export interface PlanColumn {
@@ -15,6 +15,13 @@ export interface KeyColumn extends PlanColumn {
   operator: string
 }
 
+/**
+ * What of the order of a table's changes is kept: only the last state of each row; the order, with inserts that
+ * follow each other in one statement; or the order, each row by itself. One follows when the target has refused
+ * the one before.
+ */
+export type ApplyOrder = 'lastStates' | 'inOrder' | 'rowByRow'
+
 /** How the changes of one table are written: the source's relation matched with the target's catalog, by names. */
 export interface TablePlan {
   schema: string
@@ -26,8 +33,7 @@ export interface TablePlan {
   key: KeyColumn[] | undefined
   /** The old row of UPDATE and DELETE comes whole. */
   full: boolean
-  /** Write every change by itself, in the order of the source. */
-  inOrder: boolean
+  order: ApplyOrder
   /** Names, types and identity as the source described them, to notice when they change. */
   signature: string
 }
@@ -43,7 +49,7 @@ export function relationSignature(relation: Relation): string {
 }
 
 /** @throws {MigrationError} SchemaChanged when the target lacks a column that the source sends */
-export function planTable(relation: Relation, target: TargetTable, point: Lsn, inOrder: boolean): TablePlan {
+export function planTable(relation: Relation, target: TargetTable, point: Lsn, order: ApplyOrder): TablePlan {
   const table = `${relation.schema}.${relation.name}`
   const targetColumns = new Map(target.columns.map((column) => [column.name, column]))
   const columns = relation.columns.flatMap(({ name }, position): PlanColumn[] => {
@@ -64,7 +70,7 @@ export function planTable(relation: Relation, target: TargetTable, point: Lsn, i
     columns,
     key: keyOf(relation, target, columns),
     full,
-    inOrder,
+    order,
     signature: relationSignature(relation),
   }
 }

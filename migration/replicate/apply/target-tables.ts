@@ -2,17 +2,17 @@ import type { Connection } from '../../connect.ts'
 import { MigrationError } from '../../errors.ts'
 import type { Lsn } from '../../lsn.ts'
 import { protocolViolation } from '../byte-reader.ts'
-import type { Relation } from '../pgoutput.ts'
+import type { Relation } from '../pgoutput-message.ts'
 import type { TablePoints } from '../table-points.ts'
-import { planTable, relationSignature, type TablePlan } from './table-plan.ts'
+import { planTable, relationSignature, type ApplyOrder, type TablePlan } from './table-plan.ts'
 import { readTargetTable } from './target-table.ts'
 
 export interface TargetTablesOptions {
   /** For reading the catalog; not the session that applies. */
   catalog: Connection
   points: TablePoints
-  /** `schema.table` of those whose changes are written in the order of the source. */
-  inOrder: ReadonlySet<string>
+  /** By `schema.table`, where it is not the usual one. */
+  orders: ReadonlyMap<string, ApplyOrder>
 }
 
 /** The plans of the tables of a stream, made when the first change of each arrives. */
@@ -60,7 +60,12 @@ export class TargetTables {
         target: 'target',
       })
     }
-    const plan = planTable(this.relation(oid), table, point, this.#options.inOrder.has(`${schema}.${name}`))
+    const plan = planTable(
+      this.relation(oid),
+      table,
+      point,
+      this.#options.orders.get(`${schema}.${name}`) ?? 'lastStates',
+    )
     this.#plans.set(oid, plan)
     return plan
   }

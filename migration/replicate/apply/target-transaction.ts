@@ -1,7 +1,7 @@
 import type { QueryResult } from 'pg'
 import type { Connection } from '../../connect.ts'
 import { checkFence, type Lease } from '../../control/lease.ts'
-import { errorText, isTransient, MigrationError, sqlState } from '../../errors.ts'
+import { isTransient, MigrationError, sqlState } from '../../errors.ts'
 import { formatLsn, type Lsn } from '../../lsn.ts'
 import type { ChangeCounts } from './change-counts.ts'
 import type { Statement } from './statements.ts'
@@ -20,11 +20,20 @@ export class StatementRefused extends Error {
   override readonly cause: unknown
 
   constructor(statement: Statement | undefined, cause: unknown) {
-    super(errorText(cause))
+    super(refusal(cause))
     this.name = 'StatementRefused'
     this.statement = statement
     this.cause = cause
   }
+}
+
+/**
+ * The server's message with the SQLSTATE. Of its details only the key of a unique violation: others quote whole
+ * rows, which have no place in an error that is stored and shown.
+ */
+function refusal(cause: unknown): string {
+  const { message, detail, code } = cause as { message: string; detail?: string; code?: string }
+  return `${message}${detail?.startsWith('Key (') === true ? ` ${detail}` : ''} (SQLSTATE ${code})`
 }
 
 /** How far the group moves the progress row. */

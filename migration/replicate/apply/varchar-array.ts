@@ -1,5 +1,4 @@
-import type { Value } from '../pgoutput.ts'
-import { UNCHANGED } from '../pgoutput.ts'
+import { UNCHANGED, type Value } from '../pgoutput-message.ts'
 
 const VARCHAR_OID = 1043
 /** Dimensions, flags, element type; length and lower bound of the one dimension. */

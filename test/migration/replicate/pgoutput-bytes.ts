@@ -1,4 +1,9 @@
-import { UNCHANGED, type PgoutputMessage, type Relation, type Tuple } from '../../../migration/replicate/pgoutput.ts'
+import {
+  UNCHANGED,
+  type PgoutputMessage,
+  type Relation,
+  type Tuple,
+} from '../../../migration/replicate/pgoutput-message.ts'
 
 const int = (bytes: number, value: number | bigint): Buffer => {
   const buffer = Buffer.alloc(bytes)

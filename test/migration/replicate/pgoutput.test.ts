@@ -1,13 +1,13 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { MigrationError } from '../../../migration/errors.ts'
+import { PgoutputDecoder } from '../../../migration/replicate/pgoutput.ts'
 import {
-  PgoutputDecoder,
   UNCHANGED,
   type PgoutputMessage,
   type Relation,
   type Tuple,
-} from '../../../migration/replicate/pgoutput.ts'
+} from '../../../migration/replicate/pgoutput-message.ts'
 import { pgoutputBytes } from './pgoutput-bytes.ts'
 
 const name = fc.string({ unit: 'grapheme', maxLength: 20 }).map((text) => text.replaceAll('\0', ''))
@@ -112,6 +112,14 @@ test('a message that is cut off anywhere, or has bytes too many, is a protocol v
   )
 })
 
+function outcome(bytes: Buffer): string {
+  try {
+    return new PgoutputDecoder().decode(bytes).kind === undefined ? 'nothing' : 'message'
+  } catch (error) {
+    return error instanceof MigrationError ? error.code : String(error)
+  }
+}
+
 test('bytes that were changed give a message or a protocol violation, never anything else', () => {
   fc.assert(
     fc.property(
@@ -120,11 +128,7 @@ test('bytes that were changed give a message or a protocol violation, never anyt
       (original, changes) => {
         const bytes = pgoutputBytes(original)
         for (const [at, value] of changes) bytes[at % bytes.length] = value
-        try {
-          expect(new PgoutputDecoder().decode(bytes)).toHaveProperty('kind')
-        } catch (error) {
-          expect(error).toMatchObject({ code: 'ProtocolViolation' })
-        }
+        expect(['message', 'ProtocolViolation']).toContain(outcome(bytes))
       },
     ),
     { numRuns: 5000 },

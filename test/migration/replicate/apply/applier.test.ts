@@ -5,7 +5,7 @@ import type { Statement } from '../../../../migration/replicate/apply/statements
 import { TargetTables } from '../../../../migration/replicate/apply/target-tables.ts'
 import type { GroupEnd } from '../../../../migration/replicate/apply/target-transaction.ts'
 import { planTable } from '../../../../migration/replicate/apply/table-plan.ts'
-import type { PgoutputMessage, Relation } from '../../../../migration/replicate/pgoutput.ts'
+import type { PgoutputMessage, Relation } from '../../../../migration/replicate/pgoutput-message.ts'
 
 const RELATION: Relation = {
   oid: 1,
@@ -31,7 +31,7 @@ function applierOf(appliedLsn: Lsn): { applier: Applier; acknowledged: Lsn[]; wr
   const tables = new TargetTables({
     catalog: undefined as never,
     points: { get: (_schema, name) => (name === 't' ? POINT : undefined) },
-    inOrder: new Set(),
+    orders: new Map(),
   })
   tables.describe(RELATION)
   tables.describe({ ...RELATION, oid: 2, name: 'other' })
@@ -40,7 +40,7 @@ function applierOf(appliedLsn: Lsn): { applier: Applier; acknowledged: Lsn[]; wr
       RELATION,
       { columns: [{ name: 'id', type: 'integer', generated: false, imageEqual: true }], uniqueIndexes: [] },
       POINT,
-      false,
+      'lastStates',
     )
     tables.known = (known) => (known === oid ? plan : undefined)
     return Promise.resolve(plan)

@@ -1,15 +1,15 @@
 import { expect, test } from 'vitest'
-import { planTable, type TablePlan } from '../../../../migration/replicate/apply/table-plan.ts'
+import { planTable, type ApplyOrder, type TablePlan } from '../../../../migration/replicate/apply/table-plan.ts'
 import { TableChanges } from '../../../../migration/replicate/apply/table-changes.ts'
 import type { Statement } from '../../../../migration/replicate/apply/statements.ts'
-import { UNCHANGED, type Relation, type Tuple } from '../../../../migration/replicate/pgoutput.ts'
+import { UNCHANGED, type Relation, type Tuple } from '../../../../migration/replicate/pgoutput-message.ts'
 
 const COLUMNS = ['id', 'a', 'b']
 
 function planOf({
   identity = 'd',
-  inOrder = false,
-}: { identity?: Relation['replicaIdentity']; inOrder?: boolean } = {}): TablePlan {
+  order = 'lastStates',
+}: { identity?: Relation['replicaIdentity']; order?: ApplyOrder } = {}): TablePlan {
   const columns = COLUMNS.map((name) => ({
     name,
     key: identity === 'f' || (identity === 'd' && name === 'id'),
@@ -23,7 +23,7 @@ function planOf({
       uniqueIndexes: [],
     },
     0n,
-    inOrder,
+    order,
   )
 }
 
@@ -91,7 +91,7 @@ test('what can not be is left for the target to say', () => {
 })
 
 test('in the order of the source, only inserts that follow each other go together', () => {
-  const changes = new TableChanges(planOf({ inOrder: true }))
+  const changes = new TableChanges(planOf({ order: 'inOrder' }))
   changes.insert(['1', 'a', 'b'])
   changes.insert(['2', 'a', 'b'])
   expect(show(changes.update(update(['1', 'c', 'd'])))).toEqual([
@@ -99,6 +99,8 @@ test('in the order of the source, only inserts that follow each other go togethe
     ['update', ['c'], ['d'], ['1']],
   ])
   expect(show(changes.delete(gone('2')))).toEqual([['delete', ['2']]])
+  const single = new TableChanges(planOf({ order: 'rowByRow' }))
+  expect(show(single.insert(['1', 'a', 'b']))).toEqual([['insert', ['1'], ['a'], ['b']]])
 })
 
 test('a change without its key is never guessed', () => {
