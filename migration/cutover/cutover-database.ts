@@ -6,6 +6,7 @@ import { formatLsn, parseLsn, type Lsn } from '../lsn.ts'
 import { tableFilter } from '../model/table-filter.ts'
 import { replicateSlice } from '../replicate/replicate-slice.ts'
 import { applyPostData } from '../schema/apply-post-data.ts'
+import { restoreIdentityColumns } from '../schema/identity-columns.ts'
 import { copySequences } from '../schema/sequences.ts'
 import { updateRecord } from '../store/migrations.ts'
 import { verifyDatabase } from '../verify/verify-database.ts'
@@ -41,6 +42,7 @@ export async function cutoverDatabase(context: DatabaseContext): Promise<{ next:
     return { next: 'slice' }
   }
   await steps.run('triggers and constraints', async () => {
+    await restoreIdentityColumns(target)
     const { failed } = await applyPostData(context, 'cutover')
     for (const { object, message } of failed)
       await context.event({ level: 'warning', event: 'ObjectFailed', message: `${object}: ${message}` })

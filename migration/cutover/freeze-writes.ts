@@ -42,6 +42,7 @@ export async function freezeWrites(context: DatabaseContext): Promise<void> {
       },
     )
   }
+  await waitForStartingSessions(source)
   // The setting is committed: a session that is not in this list begins read-only.
   const before = await otherSessions(source, undefined)
   const deadline = Date.now() + TERMINATE_LIMIT_MS
@@ -57,6 +58,35 @@ export async function freezeWrites(context: DatabaseContext): Promise<void> {
     }
     await terminate(source, left)
   }
+}
+
+/**
+ * A session that is starting has read the database's settings before it shows in pg_stat_activity; until its
+ * start is complete it holds a lock on the database. Those that hold it now may have read the old setting:
+ * when their locks are gone, they are in the list.
+ */
+async function waitForStartingSessions(source: Connection): Promise<void> {
+  const starting = (pids: string[] | undefined): Promise<string[]> => sessionsWithStartLock(source, pids)
+  const deadline = Date.now() + TERMINATE_LIMIT_MS
+  const first = await starting(undefined)
+  for (let left = first; left.length > 0 && Date.now() < deadline; left = await starting(first)) {
+    await source.query('select pg_sleep(0.01)')
+  }
+}
+
+async function sessionsWithStartLock(source: Connection, among: string[] | undefined): Promise<string[]> {
+  const { rows } = await source.query<{ pid: string }>(
+    `select distinct pid
+       from pg_locks
+      where locktype = 'object'
+        and classid = 'pg_database'::regclass
+        and objid = (select oid from pg_database where datname = current_database())
+        and mode = 'RowExclusiveLock'
+        and pid <> pg_backend_pid()
+        and ($1::int[] is null or pid = any ($1::int[]))`,
+    [among === undefined ? null : `{${among.join(',')}}`],
+  )
+  return rows.map(({ pid }) => pid)
 }
 
 async function terminate(source: Connection, pids: string[]): Promise<void> {

@@ -1,5 +1,5 @@
 import { LogicalReplicationService } from 'pg-logical-replication/dist/logical-replication-service.js'
-import type { ClientConfig } from 'pg'
+import type { Client } from 'pg'
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { errorText, MigrationError, sqlState } from '../errors.ts'
@@ -93,19 +93,8 @@ export async function openReplicationStream(
   }
 }
 
-async function startStream(context: DatabaseContext, options: StreamOptions): Promise<ReplicationStream> {
-  const config = await context.replicationConfig('follow')
-  try {
-    return await subscribe(config, options)
-  } catch (error) {
-    const plain = /does not support SSL/i.test(errorText(error)) && context.record.properties.sslMode === 'Prefer'
-    if (!plain) throw error
-    return subscribe({ ...config, ssl: false }, options)
-  }
-}
-
-async function subscribe(
-  config: ClientConfig,
+async function startStream(
+  context: DatabaseContext,
   { slot, publications, startLsn, source, queueBytes = QUEUE_BYTES }: StreamOptions,
 ): Promise<ReplicationStream> {
   const { timeout, encoding } = (
@@ -116,7 +105,18 @@ async function subscribe(
   ).rows[0]!
   const plugin = new PgoutputPlugin({ publications, checkUtf8: encoding === 'SQL_ASCII' })
   // Any other setting acknowledges what was received and not applied.
-  const service = new LogicalReplicationService(config, { acknowledge: { auto: false, timeoutSeconds: 0 } })
+  const service = new LogicalReplicationService({}, { acknowledge: { auto: false, timeoutSeconds: 0 } })
+  // It opens its connection without listening for errors until that is done: one that arrives in the same packet as
+  // the end of the start-up would end the process.
+  Object.assign(service, {
+    async client(this: { _client: Client; _connection: Client['connection'] }) {
+      const client = await context.replication('follow')
+      client.on('error', (error) => service.emit('error', error))
+      this._client = client
+      this._connection = client.connection
+      return [client, client.connection]
+    },
+  })
   const queue = new MessageQueue<StreamMessage>(queueBytes, (held) => {
     const socket = plugin.client?.connection.stream
     if (held) socket?.pause()

@@ -75,6 +75,28 @@ export async function dumpSchema(
  */
 export async function dumpDatabase(connection: Connection, args: string[], signal?: AbortSignal): Promise<string> {
   const parameters = await reportedParameters(connection)
+  const text = await runDump(connection, parameters, args, signal)
+  if (parameters['server_encoding'] === 'SQL_ASCII') throwIfUnreadable(text)
+  return text
+}
+
+/** A database of encoding SQL_ASCII holds any bytes; only UTF-8 among them comes through as it is. */
+function throwIfUnreadable(text: string): void {
+  const line = text.split('\n').find((candidate) => candidate.includes('\uFFFD'))
+  if (line === undefined) return
+  throw new MigrationError(
+    'SchemaDumpFailed',
+    `The encoding of the source database is SQL_ASCII, and its schema holds text that is not UTF-8: ${line.trim().slice(0, 200)}`,
+    { target: 'source', hint: 'Write this definition or comment anew on the source in UTF-8 or without accents.' },
+  )
+}
+
+async function runDump(
+  connection: Connection,
+  parameters: Record<string, string>,
+  args: string[],
+  signal: AbortSignal | undefined,
+): Promise<string> {
   const stream = takeStream(connection)
   const channel = new MessageChannel()
   const ready = new Int32Array(new SharedArrayBuffer(4))

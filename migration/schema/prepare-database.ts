@@ -3,6 +3,7 @@ import { applyDatabaseSettings } from '../server/apply-database-settings.ts'
 import { updateServerStatus } from '../store/migrations.ts'
 import { applyPreData } from './apply-pre-data.ts'
 import { createTargetDatabase } from './create-database.ts'
+import { loosenIdentityColumns } from './identity-columns.ts'
 
 /** Makes the target database with its settings and everything that stands before the data. Idempotent. */
 export async function prepareDatabase(context: DatabaseContext): Promise<object> {
@@ -18,6 +19,10 @@ export async function prepareDatabase(context: DatabaseContext): Promise<object>
     await applyDatabaseSettings(context, target)
   }
   const { statements, failed, warnings } = await applyPreData(context)
+  if (context.record.properties.migrationMode === 'Online') {
+    await using target = await context.target('schema')
+    await loosenIdentityColumns(target)
+  }
   await context.status((status) => ({ ...status, warnings: [...new Set([...status.warnings, ...warnings])] }))
   await context.event({
     level: failed > 0 ? 'warning' : 'info',

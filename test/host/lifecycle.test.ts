@@ -1,8 +1,8 @@
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { request as httpsRequest } from 'node:https'
 import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { expect, test, vi } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { StartError } from '../../host/start-host.ts'
 import { marked, sampleHome, startSample, until, type SampleHome } from './sample-host.ts'
 import { selfSignedCertificate } from './self-signed-certificate.ts'
@@ -171,6 +171,10 @@ test.for([
 
 test('an app in CommonJS with the default route prefix and local settings works', async () => {
   using home = sampleHome()
+  // This file is never committed, in no app: it is for a developer's own settings.
+  const settings = join(import.meta.dirname, 'apps', 'commonjs', 'local.settings.json')
+  writeFileSync(settings, JSON.stringify({ Values: { SETTING_ONE: 'from the file', SETTING_TWO: 'from the file' } }))
+  onTestFinished(() => rmSync(settings))
   await using host = await startSample(home, { app: 'commonjs', env: { SETTING_TWO: 'from outside' } })
   expect(await (await host.request('/api/hello')).json()).toEqual({
     runtime: 'node',

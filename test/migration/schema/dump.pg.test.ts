@@ -122,3 +122,19 @@ test('a host that stops does not wait for the dump', async () => {
   migration.drain()
   expect(await dump).toMatchObject({ code: 'Draining', retryable: true })
 })
+
+test('bytes that no encoding explains are told, not changed', async () => {
+  await using admin = await pair.source.connect()
+  await admin.query(
+    `create database bytes template template0 owner app encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C'`,
+  )
+  await using database = await pair.source.connect('bytes')
+  await database.query(`set role app; create table t (); comment on table t is 'gr\u00fcn'`)
+  await using migration = await createTestMigration(pair, 'bytes')
+  expect(await dumpSchema(migration.context, 'pre-data')).toContain('gr\u00fcn')
+  await database.query(`create table u (); comment on table u is E'gr\\xfcn'`)
+  await expect(dumpSchema(migration.context, 'pre-data')).rejects.toMatchObject({
+    code: 'SchemaDumpFailed',
+    message: expect.stringContaining('COMMENT ON TABLE "public"."u"') as string,
+  })
+})
