@@ -63,9 +63,15 @@ export async function acquireLease(connection: Connection, name: string): Promis
   const { fence } = taken.rows[0]!
 
   const lost = new AbortController()
-  let renewing: Promise<void> = Promise.resolve()
+  // A renewal may come due while another query of the lease is under way: one at a time.
+  let turn: Promise<unknown> = Promise.resolve()
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const result = turn.then(work)
+    turn = result.catch(() => {})
+    return result
+  }
   const timer = setInterval(() => {
-    renewing = renew(connection, name, fence).catch((error) => lost.abort(error))
+    inTurn(() => renew(connection, name, fence)).catch((error) => lost.abort(error))
   }, RENEW_MS)
   return {
     name,
@@ -73,26 +79,27 @@ export async function acquireLease(connection: Connection, name: string): Promis
     lost: lost.signal,
     async addSession(session) {
       const { rows: pids } = await session.query<{ pid: string }>('select pg_backend_pid() as pid')
-      await connection.query('update pgflex.lease set pids = pids || $3::int where name = $1 and fence = $2', [
-        name,
-        fence,
-        pids[0]!.pid,
-      ])
+      await inTurn(() =>
+        connection.query('update pgflex.lease set pids = pids || $3::int where name = $1 and fence = $2', [
+          name,
+          fence,
+          pids[0]!.pid,
+        ]),
+      )
     },
     async [Symbol.asyncDispose]() {
       clearInterval(timer)
-      await renewing
-      await connection
-        .query(`update pgflex.lease set expires_at = '-infinity', pids = '{}' where name = $1 and fence = $2`, [
-          name,
-          fence,
-        ])
-        .catch(() => {})
-      await connection
-        .query(`select pg_advisory_unlock(hashtext('pgflex lease'), hashtext($1))`, [name])
-        .catch(() => {})
+      await inTurn(() => release(connection, name, fence)).catch(() => {})
     },
   }
+}
+
+async function release(connection: Connection, name: string, fence: string): Promise<void> {
+  await connection.query(
+    `update pgflex.lease set expires_at = '-infinity', pids = '{}' where name = $1 and fence = $2`,
+    [name, fence],
+  )
+  await connection.query(`select pg_advisory_unlock(hashtext('pgflex lease'), hashtext($1))`, [name])
 }
 
 /** Ends the last holder's sessions; they run under our own role, which may end them without further rights. */

@@ -7,6 +7,7 @@ import { tableFilter } from '../model/table-filter.ts'
 import { replicateSlice } from '../replicate/replicate-slice.ts'
 import { applyPostData } from '../schema/apply-post-data.ts'
 import { restoreIdentityColumns } from '../schema/identity-columns.ts'
+import { reportPostData } from '../schema/report-post-data.ts'
 import { copySequences } from '../schema/sequences.ts'
 import { updateRecord } from '../store/migrations.ts'
 import { verifyDatabase } from '../verify/verify-database.ts'
@@ -24,7 +25,8 @@ const DRAIN_ALLOWANCE = 60
  */
 export async function cutoverDatabase(context: DatabaseContext): Promise<{ next: 'finished' | 'slice' }> {
   await using target = await context.target('cutover')
-  await using lease = await acquireLease(target, 'cutover')
+  await using leaseSession = await context.target('cutover lease')
+  await using lease = await acquireLease(leaseSession, 'cutover')
   if (!lease) throw new MigrationError('Busy', 'Another copy of the cutover is at work.', { retryable: true })
   const steps = cutoverSteps(context, target)
   await context.status((status) => ({
@@ -43,16 +45,7 @@ export async function cutoverDatabase(context: DatabaseContext): Promise<{ next:
   }
   await steps.run('triggers and constraints', async () => {
     await restoreIdentityColumns(target)
-    const { failed } = await applyPostData(context, 'cutover')
-    for (const { object, message } of failed)
-      await context.event({ level: 'warning', event: 'ObjectFailed', message: `${object}: ${message}` })
-    await context.status((status) => ({
-      ...status,
-      warnings: [
-        ...status.warnings,
-        ...failed.map(({ object, message }) => `${object} could not be made on the target: ${message}`),
-      ],
-    }))
+    await reportPostData(context, await applyPostData(context, 'cutover'))
   })
   await finish(context)
   return { next: 'finished' }

@@ -3,6 +3,7 @@ import { dropControlSchema, hasControlSchema } from '../control/control-schema.t
 import { errorText, isTransient } from '../errors.ts'
 import type { DatabaseOutcome } from '../model/activity.ts'
 import { dropPublicationAndSlot } from '../replicate/replication-slot.ts'
+import { reportPostData } from '../schema/report-post-data.ts'
 import { validateForeignKeys } from '../schema/validate-foreign-keys.ts'
 import { archiveDatabase } from './archive-database.ts'
 import { cutoverSteps } from './cutover-steps.ts'
@@ -48,7 +49,9 @@ export async function endDatabase(context: DatabaseContext, outcome: DatabaseOut
     }
   }
   if (outcome.state === 'Succeeded')
-    await part('Foreign keys were not all validated on the target', () => validateForeignKeys(context))
+    await part('Foreign keys were not all validated on the target', async () =>
+      reportPostData(context, await validateForeignKeys(context)),
+    )
   else
     await part(`Writes may still be stopped on the source (alter database … reset default_transaction_read_only)`, () =>
       letWritesIn(context),

@@ -25,7 +25,7 @@ import { objectTitle, readStatements, storeStatements, type PlannedStatement } f
 export interface PostDataResult {
   /** Statements of the stage that are done. */
   applied: number
-  failed: { object: string; message: string }[]
+  failed: { kind: string; object: string; message: string }[]
   /** What was left out or drew a warning of the server: owners, grants, comments. */
   warnings: string[]
 }
@@ -221,7 +221,7 @@ function postDataResult(statements: PlannedStatement[]): PostDataResult {
     applied: statements.filter(({ state }) => state === 'done').length,
     failed: statements
       .filter(({ state }) => state === 'failed')
-      .map((statement) => ({ object: objectTitle(statement), message: statement.message ?? '' })),
+      .map((statement) => ({ kind: statement.kind, object: objectTitle(statement), message: statement.message ?? '' })),
     warnings: schemaWarnings(statements.filter(({ state }) => state !== 'failed')),
   }
 }

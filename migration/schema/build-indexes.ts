@@ -2,6 +2,7 @@ import type { DatabaseContext } from '../context.ts'
 import { MigrationError } from '../errors.ts'
 import { analyzeTables } from './analyze.ts'
 import { applyPostData, planPostData } from './apply-post-data.ts'
+import { reportPostData } from './report-post-data.ts'
 
 /**
  * Builds indexes and constraints after the load, and fresh statistics. Idempotent: each statement is done once.
@@ -12,22 +13,22 @@ import { applyPostData, planPostData } from './apply-post-data.ts'
 export async function buildIndexes(context: DatabaseContext): Promise<{ finished: boolean }> {
   await context.status({ phase: 'BuildingIndexes' })
   await planPostData(context)
-  const { applied, failed } = await applyPostData(context, 'load')
+  const result = await applyPostData(context, 'load')
   if (context.draining.aborted) return { finished: false }
-  if (failed.length > 0) {
+  const fatal = result.failed.filter(({ kind }) => /INDEX|CONSTRAINT/.test(kind))
+  if (fatal.length > 0) {
     throw new MigrationError(
       'ObjectsFailed',
-      `These objects could not be built on the target: ${failed.map(({ object, message }) => `${object}: ${message}`).join('; ')}`,
-      {
-        hint: 'Mend their cause on the source, and migrate this database anew.',
-      },
+      `These objects could not be built on the target: ${fatal.map(({ object, message }) => `${object}: ${message}`).join('; ')}`,
+      { hint: 'Mend their cause on the source, and migrate this database anew.' },
     )
   }
+  await reportPostData(context, result)
   await analyzeTables(context)
   await context.event({
     level: 'info',
     event: 'IndexesBuilt',
-    message: `${applied} indexes, constraints and comments were made.`,
+    message: `${result.applied} indexes, constraints and comments were made.`,
   })
   return { finished: !context.draining.aborted }
 }

@@ -59,6 +59,8 @@ function keepRestrictLines(): void {
   })
 }
 
+// The name that pg_dump's messages begin with.
+process.argv[1] = 'pg_dump'
 keepRestrictLines()
 try {
   const file = await pgDump({ pg: connection as unknown as Parameters<typeof pgDump>[0]['pg'], args })

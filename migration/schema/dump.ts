@@ -75,28 +75,6 @@ export async function dumpSchema(
  */
 export async function dumpDatabase(connection: Connection, args: string[], signal?: AbortSignal): Promise<string> {
   const parameters = await reportedParameters(connection)
-  const text = await runDump(connection, parameters, args, signal)
-  if (parameters['server_encoding'] === 'SQL_ASCII') throwIfUnreadable(text)
-  return text
-}
-
-/** A database of encoding SQL_ASCII holds any bytes; only UTF-8 among them comes through as it is. */
-function throwIfUnreadable(text: string): void {
-  const line = text.split('\n').find((candidate) => candidate.includes('\uFFFD'))
-  if (line === undefined) return
-  throw new MigrationError(
-    'SchemaDumpFailed',
-    `The encoding of the source database is SQL_ASCII, and its schema holds text that is not UTF-8: ${line.trim().slice(0, 200)}`,
-    { target: 'source', hint: 'Write this definition or comment anew on the source in UTF-8 or without accents.' },
-  )
-}
-
-async function runDump(
-  connection: Connection,
-  parameters: Record<string, string>,
-  args: string[],
-  signal: AbortSignal | undefined,
-): Promise<string> {
   const stream = takeStream(connection)
   const channel = new MessageChannel()
   const ready = new Int32Array(new SharedArrayBuffer(4))
@@ -181,12 +159,24 @@ async function reportedParameters(connection: Connection): Promise<Record<string
   return rows[0]!
 }
 
+/** pg_dump's own words, without the query that it was at. */
 function dumpError(message: string): MigrationError {
-  const text = message.replace(/^pg_dump failed with exit code \d+\.\s*(Error message:)?\s*/, '').trim()
+  const lines = message.split(/pg_dump: (?=(?:error|warning|detail|hint): )/).map((line) => line.trim())
+  // A detail is the query that failed, or says what is wrong with it.
+  const told = lines.filter((line) => /^(error|hint|detail): (?!Query was)/.test(line))
+  const text = told.length === 0 ? message : told.join(' ').replace(/^error: /, '')
   return new MigrationError('SchemaDumpFailed', `The schema of the source could not be read: ${text}`, {
     target: 'source',
-    hint: /permission denied/.test(text)
-      ? 'The migrating role needs to be a member of the roles that own the tables: grant <owner> to <role>.'
-      : 'Run pg_dump --schema-only as the same role to see the same error.',
+    hint: hintFor(text),
   })
+}
+
+function hintFor(text: string): string {
+  if (/permission denied/.test(text)) {
+    return 'The migrating role needs to be a member of the roles that own the tables: grant <owner> to <role>.'
+  }
+  if (/invalid byte sequence/.test(text)) {
+    return 'A definition or comment in this SQL_ASCII database is not UTF-8: write it anew on the source.'
+  }
+  return 'Run pg_dump --schema-only as the same role to see the same error.'
 }

@@ -19,7 +19,8 @@ const DUMP_SETTINGS = `
 /** Another copy of the activity is close to its end more often than not: s. */
 const WAIT_FOR_LEASE_SECONDS = 60
 
-const SESSION_PURPOSE = 'schema'
+/** No other work's: sessions of this name may be ended by whoever has the lease. */
+const SESSION_PURPOSE = 'schema statements'
 
 /** The holder of the lease `schema`, with as many sessions as its work takes. */
 export interface SchemaSessions extends AsyncDisposable {

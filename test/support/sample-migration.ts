@@ -64,15 +64,15 @@ export function startSampleWorkload(pair: ServerPair, seed: number, clients = 2,
 
 /** Fails unless both sides hold the same, and every commit that the application was told of is on the target. */
 export async function expectEqualDatabases(pair: ServerPair, workload: SampleWorkload): Promise<void> {
-  for (const [database, { checkAcknowledged, stats }] of workload.byDatabase) {
+  for (const [database, application] of workload.byDatabase) {
     await using source = await pair.source.connect(database)
     await using target = await pair.target.connect(database)
     const { differences, tables } = await compareDatabases(source, target)
     expect({ database, differences, tables: tables > 15 }).toEqual({ database, differences: [], tables: true })
-    const { acknowledged, missing, unexpected } = await checkAcknowledged(target)
+    const { acknowledged, missing, unexpected } = await application.checkAcknowledged(target)
     expect({ database, missing, unexpected }).toEqual({ database, missing: 0, unexpected: 0 })
     expect(acknowledged).toBeGreaterThan(0)
-    expect(stats()).toMatchObject({ failed: 0, errors: [] })
+    expect(application.stats()).toMatchObject({ failed: 0, errors: [] })
   }
 }
 

@@ -192,7 +192,7 @@ test('what a former copy has left running is ended before the next one begins', 
     await using target = await migration.context.target('control')
     await createControlSchema(target, migration.context.key)
   }
-  await using zombie = await migration.context.target('schema')
+  await using zombie = await migration.context.target('schema statements')
   await zombie.query('begin; create table public.t ()')
   expect(await applyPreData(migration.context)).toMatchObject({ failed: 0 })
   await expect(zombie.query('commit')).rejects.toThrow(/terminat|connection error/)
