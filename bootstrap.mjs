@@ -1,7 +1,10 @@
 // Installs and builds what is missing, so that `npm run demo`, `npm test` and `npm start` each work as
-// the first command in a clean clone. It runs on the machine's own Node (20 or newer); every later step
-// of an npm script runs on the Node 24 that npm has put in front of the PATH.
-import { spawnSync } from 'node:child_process'
+// the first command in a clean clone. It runs on the machine's own Node (20 or newer), and then runs the
+// program that it is given, with its arguments, on the Node 24 of node_modules: a shell that has found
+// the machine's own Node once would go on using that one.
+//
+//   node bootstrap.mjs [program.js [argument …]]
+import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -34,3 +37,15 @@ console.error('pgflex: building …')
 mkdirSync(join(root, 'dist'), { recursive: true })
 if (!existsSync(join(root, 'dist', 'functions'))) rmSync(join(root, 'dist', '.tsbuildinfo'), { force: true })
 run(bin('tsc'), ['--project', root], 'the TypeScript build')
+
+const [program, ...programArguments] = process.argv.slice(2)
+if (program !== undefined) {
+  const own = join(root, 'node_modules', 'node', 'bin', windows ? 'node.exe' : 'node')
+  const child = spawn(existsSync(own) ? own : process.execPath, [join(root, program), ...programArguments], {
+    stdio: 'inherit',
+  })
+  process.on('SIGTERM', () => child.kill('SIGTERM'))
+  // Ctrl-C on a terminal reaches the program by itself.
+  process.on('SIGINT', () => process.stdin.isTTY || child.kill('SIGINT'))
+  child.on('exit', (code) => process.exit(code ?? 1))
+}
