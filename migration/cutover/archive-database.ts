@@ -66,7 +66,7 @@ async function readTables(target: Connection): Promise<TableStatus[]> {
   const { rows } = await target.query<{ row: string }>(`
     select json_strip_nulls(json_build_object(
              'schema', schema_name, 'table', table_name, 'state', state,
-             'rowsTotal', rows_total, 'rowsDone', rows_done, 'bytesTotal', bytes_total, 'bytesDone', bytes_done,
+             'rowsTotal', case state when 'completed' then rows_done else rows_total end, 'rowsDone', rows_done, 'bytesTotal', bytes_total, 'bytesDone', bytes_done,
              'startedAt', to_char(started_at at time zone 'utc', ${ISO}),
              'endedAt', to_char(ended_at at time zone 'utc', ${ISO}),
              'message', message)) as row

@@ -1,0 +1,48 @@
+import { Command, InvalidArgumentError } from 'commander'
+import { SHAPES, type ShapeName } from './shape.ts'
+
+/** `latency` is measured under a running workload, the others on a backlog. */
+const PARTS = [...SHAPES, 'latency'] as const
+export type Part = ShapeName | 'latency'
+
+export interface ReplicateOptions {
+  sourceMajor: number
+  targetMajor: number
+  rounds: number
+  /** Of a backlog of small transactions. */
+  transactions: number
+  /** Of a backlog of one large transaction. */
+  rows: number
+  /** How long the latency is measured. */
+  seconds: number
+  shapes: Part[]
+  /** Folder for profiles of pgflex. */
+  cpuProf?: string
+}
+
+export function replicateCommand(): Command {
+  return new Command('replicate')
+    .description('Applies the same backlog of changes by pgflex and by PostgreSQL itself, and follows under load.')
+    .option('--rounds <number>', 'backlogs of each shape', wholeNumber, 3)
+    .option('--transactions <number>', 'transactions of a backlog of small ones', wholeNumber, 50_000)
+    .option('--rows <number>', 'rows of a backlog of one large transaction', wholeNumber, 300_000)
+    .option('--seconds <number>', 'how long the latency is measured', wholeNumber, 30)
+    .option('--shapes <names>', `some of ${PARTS.join(',')}`, parts, [...PARTS])
+    .option('--source-major <number>', 'PostgreSQL major of the source', wholeNumber, 15)
+    .option('--target-major <number>', 'PostgreSQL major of the target', wholeNumber, 17)
+    .option('--cpu-prof <folder>', 'write processor profiles of pgflex there')
+}
+
+function wholeNumber(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('It must be a whole number from 1 on.')
+  return Number(text)
+}
+
+function parts(text: string): Part[] {
+  return text.split(',').map((name) => {
+    const part = PARTS.find((one) => one === name.trim())
+    if (part === undefined)
+      throw new InvalidArgumentError(`There is no "${name.trim()}"; there are ${PARTS.join(', ')}.`)
+    return part
+  })
+}

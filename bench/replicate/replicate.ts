@@ -1,0 +1,98 @@
+import type { Command } from 'commander'
+import type { ServerPair } from '../../test/support/servers.ts'
+import type { Benchmark, Surroundings } from '../benchmark.ts'
+import { serverFacts, startBenchServers } from '../servers.ts'
+import { APPLIERS } from './applier.ts'
+import { createDatabases, createTemplates, dropDatabases } from './databases.ts'
+import type { Drain } from './drain.ts'
+import { largeTransactionShape } from './large-transaction-shape.ts'
+import { measureLatencies } from './latency.ts'
+import { manyTablesShape } from './many-tables-shape.ts'
+import { replicateCommand, type ReplicateOptions } from './options.ts'
+import { whyNotPgcopydb } from './pgcopydb.ts'
+import { pgbenchShape } from './pgbench-shape.ts'
+import { reportLines, shapeFigures, type ReplicateResult, type ShapeFigures } from './report.ts'
+import { runRound } from './round.ts'
+import type { Shape, ShapeName } from './shape.ts'
+import { toastShape } from './toast-shape.ts'
+
+/** A transaction of the shape `toast` is as much as a dozen others. */
+const TOAST_SHARE = 12
+
+/** Native logical replication and pgflex on the same WAL. */
+export const replicate: Benchmark = {
+  command: replicateCommand(),
+  async run(command: Command, surroundings: Surroundings) {
+    const options = command.opts<ReplicateOptions>()
+    const { signal, say } = surroundings
+    await using pair = await startBenchServers(options, signal)
+    const shapes: ShapeFigures[] = []
+    for (const part of options.shapes) {
+      if (part === 'latency') continue
+      shapes.push(await measureShape(pair, shapeOf(part, options), options, surroundings))
+    }
+    const result: ReplicateResult = {
+      benchmark: 'replicate',
+      // Anything else has thrown.
+      ok: true,
+      servers: await serverFacts(pair),
+      rounds: options.rounds,
+      shapes,
+      latency: options.shapes.includes('latency')
+        ? await measureLatencies(pair, {
+            seconds: options.seconds,
+            execArgv: profiling(options.cpuProf, 'latency'),
+            signal,
+            say,
+          })
+        : null,
+      notRun: [{ applier: 'pgcopydb', reason: whyNotPgcopydb() }],
+    }
+    return { result, lines: reportLines(result) }
+  },
+}
+
+function shapeOf(name: ShapeName, { transactions, rows }: ReplicateOptions): Shape {
+  switch (name) {
+    case 'pgbench':
+      return pgbenchShape(transactions)
+    case 'insert':
+    case 'update':
+    case 'delete':
+      return largeTransactionShape(name, rows)
+    case 'toast':
+      return toastShape(transactions / TOAST_SHARE)
+    case 'many-tables':
+      return manyTablesShape(transactions)
+  }
+}
+
+async function measureShape(
+  pair: ServerPair,
+  shape: Shape,
+  { rounds, cpuProf }: ReplicateOptions,
+  { signal, say }: Surroundings,
+): Promise<ShapeFigures> {
+  say(`${shape.name}: ${shape.about}`)
+  await createTemplates(pair, shape)
+  const drains: Drain[][] = []
+  for (let round = 0; round < rounds; round++) {
+    await createDatabases(pair)
+    const first = APPLIERS[round % APPLIERS.length]!
+    const execArgv = profiling(cpuProf, `${shape.name}-${round + 1}`)
+    const ofRound = await runRound(pair, shape, { first, execArgv, signal })
+    drains.push(ofRound)
+    await dropDatabases(pair)
+    say(
+      `  round ${round + 1}: ${ofRound.map(({ applier, seconds }) => `${applier} ${seconds.toFixed(2)} s`).join(', ')}`,
+    )
+  }
+  return shapeFigures(shape, drains)
+}
+
+/** Options of Node that profile a process into a file of this name. */
+function profiling(folder: string | undefined, name: string): string[] {
+  return folder === undefined
+    ? []
+    : ['--cpu-prof', `--cpu-prof-dir=${folder}`, `--cpu-prof-name=${name}-${process.pid}.cpuprofile`]
+}
