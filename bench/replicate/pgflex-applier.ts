@@ -99,5 +99,5 @@ async function declareCopied(context: DatabaseContext, lsn: string): Promise<str
      select s, t, 0, 'completed', $3 from unnest($1::text[], $2::text[]) as copied (s, t)`,
     [tables.map(({ schema }) => schema), tables.map(({ name }) => name), lsn],
   )
-  return listPublications(source, sourceObjects(context.key, context.database))
+  return await listPublications(source, sourceObjects(context.key, context.database))
 }

@@ -149,10 +149,15 @@ test('an index that cannot be built is named, the others are there, and it is no
   const first = await applyPostData(context, 'load')
   expect(first.failed).toEqual([
     {
+      kind: 'INDEX',
       object: 'INDEX t_pkey on public.t',
       message: expect.stringMatching(/duplicate|could not create unique index/) as string,
     },
-    { object: 'CONSTRAINT t_pkey on public.t', message: expect.stringContaining('does not exist') as string },
+    {
+      kind: 'CONSTRAINT',
+      object: 'CONSTRAINT t_pkey on public.t',
+      message: expect.stringContaining('does not exist') as string,
+    },
   ])
   expect(await onTarget('duplicates', `select from pg_class where relname = 't_x'`)).toHaveLength(1)
   await onTarget('duplicates', 'truncate t')
