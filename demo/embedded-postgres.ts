@@ -58,7 +58,7 @@ export async function startEmbeddedServer(major: number, options: EmbeddedServer
   writeFileSync(passwordFile, password)
   chmodSync(folder, 0o700)
   if (identity) for (const path of [folder, passwordFile]) chownSync(path, identity.uid, identity.gid)
-  const native = identity && !isReachable(installed, identity) ? copyNative(installed, folder, identity) : installed
+  const native = identity && !isReachable(installed, identity) ? copyNative(installed, folder) : installed
 
   const binary = (name: string): string => join(native, 'bin', process.platform === 'win32' ? `${name}.exe` : name)
   const environment = {

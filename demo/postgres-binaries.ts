@@ -1,5 +1,15 @@
 import { spawnSync } from 'node:child_process'
-import { chownSync, cpSync, existsSync, readFileSync, symlinkSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  symlinkSync,
+} from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -55,12 +65,31 @@ export function isReachable(native: string, identity: { uid: number; gid: number
   return spawnSync(join(native, 'bin', 'postgres'), ['--version'], options).status === 0
 }
 
-/** Copies the server's binaries (60 MB) beside its data, where its user can read them. */
-export function copyNative(native: string, folder: string, { uid, gid }: { uid: number; gid: number }): string {
+/** Puts the server's binaries (60 MB) beside its data, where its user can read them: as links where that goes. */
+export function copyNative(native: string, folder: string): string {
   const copy = join(folder, 'native')
-  cpSync(native, copy, { recursive: true, verbatimSymlinks: true })
-  chownSync(copy, uid, gid)
+  linkTree(native, copy)
   return copy
+}
+
+function linkTree(from: string, to: string): void {
+  mkdirSync(to)
+  chmodSync(to, 0o755)
+  for (const entry of readdirSync(from, { withFileTypes: true })) {
+    const [source, target] = [join(from, entry.name), join(to, entry.name)]
+    if (entry.isDirectory()) linkTree(source, target)
+    else if (entry.isSymbolicLink()) symlinkSync(readlinkSync(source), target)
+    else linkOrCopy(source, target)
+  }
+}
+
+function linkOrCopy(source: string, target: string): void {
+  try {
+    linkSync(source, target)
+  } catch {
+    // Another file system, or one without links.
+    copyFileSync(source, target)
+  }
 }
 
 function findModules(from: string): string {
