@@ -46,7 +46,7 @@ export async function acquireLease(connection: Connection, name: string): Promis
     [name],
   )
   const { locked, expired } = rows[0]!
-  if (locked !== 't' && expired !== 't') return undefined
+  if (locked !== 't' && (expired !== 't' || !(await isStillExpired(connection, name)))) return undefined
   // Also after a crash: a session of the last holder may still be busy with its last statement.
   await endSessions(connection, name)
   if (locked !== 't' && !(await takeAdvisoryLock(connection, name))) return undefined
@@ -100,6 +100,13 @@ async function release(connection: Connection, name: string, fence: string): Pro
     [name, fence],
   )
   await connection.query(`select pg_advisory_unlock(hashtext('pgflex lease'), hashtext($1))`, [name])
+}
+
+/** A holder that has just taken the advisory lock writes its expiry at once: only a frozen one has not, a second later. */
+async function isStillExpired(connection: Connection, name: string): Promise<boolean> {
+  await connection.query('select pg_sleep(1)')
+  const { rows } = await connection.query('select from pgflex.lease where name = $1 and expires_at < now()', [name])
+  return rows.length > 0
 }
 
 /** Ends the last holder's sessions; they run under our own role, which may end them without further rights. */

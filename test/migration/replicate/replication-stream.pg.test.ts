@@ -44,11 +44,12 @@ async function readUntil(
 ): Promise<StreamMessage[]> {
   const all: StreamMessage[] = []
   const deadline = Date.now() + 20_000
-  while (!all.some(fits)) {
-    if (Date.now() > deadline) throw new Error(`Not among ${all.map(({ kind }) => kind).join(' ')}.`)
-    all.push(...(await stream.read(100)))
+  while (Date.now() < deadline) {
+    const messages = await stream.read(100)
+    all.push(...messages)
+    if (messages.some(fits)) return all
   }
-  return all
+  throw new Error(`Not among ${all.map(({ kind }) => kind).join(' ')}.`)
 }
 
 async function startLsn(following: Following): Promise<Lsn> {
