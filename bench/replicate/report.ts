@@ -90,11 +90,14 @@ const HEAD = [
   'Target CPU s',
 ]
 
+/** Below it, a rate of transactions says nothing. */
+const MANY_TRANSACTIONS = 100
+
 export function reportLines({ servers, rounds, shapes, latency, notRun }: ReplicateResult): string[] {
   const settings = Object.entries(servers.settings).map(([name, value]) => `${name}=${value}`)
   return [
     '',
-    `PostgreSQL ${servers.source} to ${servers.target}, both on this machine. Medians of ${rounds} rounds.`,
+    `PostgreSQL ${servers.source} to ${servers.target}, both on this machine. Medians of the rounds (${rounds}).`,
     `Settings of both servers: ${settings.join(', ')}.`,
     'The native subscription has its default settings, so it does not wait for its commits (synchronous_commit=off); pgflex does.',
     ...(shapes.length === 0
@@ -112,12 +115,12 @@ export function reportLines({ servers, rounds, shapes, latency, notRun }: Replic
   ]
 }
 
-function shapeRows({ shape, appliers }: ShapeFigures): string[][] {
+function shapeRows({ shape, transactions, appliers }: ShapeFigures): string[][] {
   return appliers.map((one) => [
     shape,
     one.applier,
     one.seconds.toFixed(2),
-    whole(one.transactionsPerSecond),
+    transactions < MANY_TRANSACTIONS ? '-' : whole(one.transactionsPerSecond),
     whole(one.changesPerSecond),
     one.ratioToNative.toFixed(2),
     optional(one.userSeconds),

@@ -20,12 +20,14 @@ export function toastShape(transactions: number): Shape {
           from generate_series(1, ${ROWS}) g;`,
     procedures: `
       create procedure bench_toast(session int, transactions int) language plpgsql as $$
+      declare
+        changed int;
       begin
         perform setseed(session / 100.0);
         for i in 1 .. transactions loop
           for j in 1 .. ${UPDATES} loop
-            update bench_wide set n = n + 1
-             where id = 1 + session + ${SESSIONS} * floor(random() * ${ROWS / SESSIONS})::int;
+            changed := 1 + session + ${SESSIONS} * floor(random() * ${ROWS / SESSIONS})::int;
+            update bench_wide set n = n + 1 where id = changed;
           end loop;
           insert into bench_wide
             select ${ROWS} + i * ${SESSIONS} + session, 0, 'new', string_agg(md5(random()::text), '')
