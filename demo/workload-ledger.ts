@@ -1,4 +1,4 @@
-import type { WorkloadTransaction } from './workload.ts'
+import type { WorkloadTransaction } from './workload-transaction.ts'
 
 const DAY = `date '2022-06-01'`
 

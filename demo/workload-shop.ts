@@ -1,4 +1,4 @@
-import type { WorkloadTransaction } from './workload.ts'
+import type { WorkloadTransaction } from './workload-transaction.ts'
 
 /** What the shop does all day; each is the inside of one transaction. */
 export const SHOP_TRANSACTIONS: readonly WorkloadTransaction[] = [

@@ -1,20 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type pg from 'pg'
 import { errorText, isTransient, sqlState } from '../migration/errors.ts'
-import { seededRandom, type Random } from './random.ts'
+import { seededRandom } from './random.ts'
 import type { SampleDatabase } from './sample-database.ts'
 import { LEDGER_TRANSACTIONS } from './workload-ledger.ts'
 import { SHOP_TRANSACTIONS } from './workload-shop.ts'
-
-/** Runs a statement in the transaction. */
-type Sql = (text: string, values?: unknown[]) => Promise<pg.QueryResult<Record<string, unknown>>>
-
-export interface WorkloadTransaction {
-  name: string
-  /** How often it runs, relative to the others. */
-  weight: number
-  run(sql: Sql, random: Random): Promise<unknown>
-}
+import type { Sql } from './workload-transaction.ts'
 
 export interface WorkloadOptions {
   /** Opens a session of the application. */

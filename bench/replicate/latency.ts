@@ -5,7 +5,7 @@ import { APPLIERS, type Applier, type ApplierName } from './applier.ts'
 import { callAll } from './backlog.ts'
 import { createDatabases, createTemplates, DATABASE, dropDatabases } from './databases.ts'
 import { expectSameContents } from './drain.ts'
-import { createNativeApplier } from './native-applier.ts'
+import { createNativeApplier, type NativeCommit } from './native-applier.ts'
 import { createPgflexApplier } from './pgflex-applier.ts'
 import { pgbenchShape, tpcbCalls } from './pgbench-shape.ts'
 
@@ -41,13 +41,14 @@ const CATCH_UP_MS = 120_000
 export interface LatencyOptions {
   seconds: number
   execArgv: string[]
+  nativeCommit: NativeCommit
   signal: AbortSignal
   say: (text: string) => void
 }
 
 /** Measures how old changes are when they arrive, under steady TPC-B transactions. */
 export async function measureLatencies(pair: ServerPair, options: LatencyOptions): Promise<Latencies> {
-  const { seconds, execArgv, signal, say } = options
+  const { seconds, execArgv, nativeCommit, signal, say } = options
   await createTemplates(pair, pgbenchShape(1))
   await createDatabases(pair)
   const took = await callAll(pair, tpcbCalls(MOST_SECONDS), { synchronousCommit: 'on' })
@@ -60,7 +61,7 @@ export async function measureLatencies(pair: ServerPair, options: LatencyOptions
     await createDatabases(pair)
     {
       await using pgflex = await createPgflexApplier(pair, execArgv)
-      await using native = await createNativeApplier(pair, pgflex.publications)
+      await using native = await createNativeApplier(pair, pgflex.publications, nativeCommit)
       const applier = name === 'pgflex' ? pgflex : native
       const latency = await followed(pair, applier, seconds, rate, signal)
       appliers.push(latency)

@@ -5,13 +5,20 @@ import { DATABASE, NATIVE_DATABASE } from './databases.ts'
 
 const NAME = 'bench_native'
 
+/** Whether the native subscriber waits until its commits are on the disk; `off` is its default. */
+export type NativeCommit = 'on' | 'off'
+
 /**
- * PostgreSQL's own subscriber, with the settings that it has by default: it does not wait for its commits to
- * be on the disk (synchronous_commit=off), and parallel apply of large transactions is on from PostgreSQL 18 on.
+ * PostgreSQL's own subscriber with its default settings but the given one; from PostgreSQL 18 on that means
+ * parallel apply of large transactions.
  *
  * @param publications those of pgflex, so that both get the same messages
  */
-export async function createNativeApplier(pair: ServerPair, publications: string[]): Promise<Applier> {
+export async function createNativeApplier(
+  pair: ServerPair,
+  publications: string[],
+  commit: NativeCommit,
+): Promise<Applier> {
   const { source, target, sourcePassword } = pair
   {
     await using client = await source.connect(DATABASE)
@@ -21,7 +28,8 @@ export async function createNativeApplier(pair: ServerPair, publications: string
   const connection = `host=${source.host} port=${source.port} dbname=${DATABASE} user=${SOURCE_USER} password=${sourcePassword}`
   await database.query(
     `create subscription ${NAME} connection ${literal(connection)} publication ${publications.join(', ')}
-       with (copy_data = false, create_slot = false, slot_name = ${NAME}, enabled = false)`,
+       with (copy_data = false, create_slot = false, slot_name = ${NAME}, enabled = false,
+             synchronous_commit = ${commit})`,
   )
   const worker = `select pid from pg_stat_subscription where subname = '${NAME}' and pid is not null`
   return {

@@ -1,4 +1,5 @@
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
+import type { NativeCommit } from './native-applier.ts'
 import { SHAPES, type ShapeName } from './shape.ts'
 
 /** `latency` is measured under a running workload, the others on a backlog. */
@@ -16,6 +17,7 @@ export interface ReplicateOptions {
   /** How long the latency is measured. */
   seconds: number
   shapes: Part[]
+  nativeCommit: NativeCommit
   /** Folder for profiles of pgflex. */
   cpuProf?: string
 }
@@ -30,6 +32,11 @@ export function replicateCommand(): Command {
     .option('--shapes <names>', `some of ${PARTS.join(',')}`, parts, [...PARTS])
     .option('--source-major <number>', 'PostgreSQL major of the source', wholeNumber, 15)
     .option('--target-major <number>', 'PostgreSQL major of the target', wholeNumber, 17)
+    .addOption(
+      new Option('--native-commit <setting>', 'synchronous_commit of the native subscription')
+        .choices(['on', 'off'])
+        .default('off'),
+    )
     .option('--cpu-prof <folder>', 'write processor profiles of pgflex there')
 }
 

@@ -36,12 +36,14 @@ export const replicate: Benchmark = {
       // Anything else has thrown.
       ok: true,
       servers: await serverFacts(pair),
+      nativeCommit: options.nativeCommit,
       rounds: options.rounds,
       shapes,
       latency: options.shapes.includes('latency')
         ? await measureLatencies(pair, {
             seconds: options.seconds,
             execArgv: profiling(options.cpuProf, 'latency'),
+            nativeCommit: options.nativeCommit,
             signal,
             say,
           })
@@ -70,7 +72,7 @@ function shapeOf(name: ShapeName, { transactions, rows }: ReplicateOptions): Sha
 async function measureShape(
   pair: ServerPair,
   shape: Shape,
-  { rounds, cpuProf }: ReplicateOptions,
+  { rounds, nativeCommit, cpuProf }: ReplicateOptions,
   { signal, say }: Surroundings,
 ): Promise<ShapeFigures> {
   say(`${shape.name}: ${shape.about}`)
@@ -80,7 +82,7 @@ async function measureShape(
     await createDatabases(pair)
     const first = APPLIERS[round % APPLIERS.length]!
     const execArgv = profiling(cpuProf, `${shape.name}-${round + 1}`)
-    const ofRound = await runRound(pair, shape, { first, execArgv, signal })
+    const ofRound = await runRound(pair, shape, { first, execArgv, nativeCommit, signal })
     drains.push(ofRound)
     await dropDatabases(pair)
     say(

@@ -4,6 +4,7 @@ import type { ServerFacts } from '../servers.ts'
 import { APPLIERS, type ApplierName } from './applier.ts'
 import type { Drain } from './drain.ts'
 import type { Latencies } from './latency.ts'
+import type { NativeCommit } from './native-applier.ts'
 import type { Shape, ShapeName } from './shape.ts'
 
 /** The rounds of one applier on one shape; all figures are medians. */
@@ -36,6 +37,8 @@ export interface ReplicateResult {
   /** Every applier has brought about exactly the contents of the source, each time. */
   ok: boolean
   servers: ServerFacts
+  /** synchronous_commit of the native subscription. */
+  nativeCommit: NativeCommit
   rounds: number
   shapes: ShapeFigures[]
   latency: Latencies | null
@@ -93,13 +96,15 @@ const HEAD = [
 /** Below it, a rate of transactions says nothing. */
 const MANY_TRANSACTIONS = 100
 
-export function reportLines({ servers, rounds, shapes, latency, notRun }: ReplicateResult): string[] {
+export function reportLines({ servers, nativeCommit, rounds, shapes, latency, notRun }: ReplicateResult): string[] {
   const settings = Object.entries(servers.settings).map(([name, value]) => `${name}=${value}`)
   return [
     '',
     `PostgreSQL ${servers.source} to ${servers.target}, both on this machine. Medians of the rounds (${rounds}).`,
     `Settings of both servers: ${settings.join(', ')}.`,
-    'The native subscription has its default settings, so it does not wait for its commits (synchronous_commit=off); pgflex does.',
+    nativeCommit === 'off'
+      ? 'The native subscription has its default settings: it does not wait for its commits (synchronous_commit=off), pgflex does.'
+      : 'The native subscription waits for its commits (synchronous_commit=on) as pgflex does; its other settings are the default ones.',
     ...(shapes.length === 0
       ? []
       : [

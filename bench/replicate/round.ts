@@ -2,7 +2,7 @@ import type { ServerPair } from '../../test/support/servers.ts'
 import type { ApplierName } from './applier.ts'
 import { callAll, markEnd } from './backlog.ts'
 import { drain, expectSameContents, type Drain } from './drain.ts'
-import { createNativeApplier } from './native-applier.ts'
+import { createNativeApplier, type NativeCommit } from './native-applier.ts'
 import { createPgflexApplier } from './pgflex-applier.ts'
 import type { Shape } from './shape.ts'
 
@@ -11,6 +11,7 @@ export interface RoundOptions {
   first: ApplierName
   /** Options of Node for the process of pgflex. */
   execArgv: string[]
+  nativeCommit: NativeCommit
   signal: AbortSignal
 }
 
@@ -21,9 +22,9 @@ export interface RoundOptions {
  * @throws {Error} when one of them has failed, or brought about anything else than the source has
  */
 export async function runRound(pair: ServerPair, shape: Shape, options: RoundOptions): Promise<Drain[]> {
-  const { first, execArgv, signal } = options
+  const { first, execArgv, nativeCommit, signal } = options
   await using pgflex = await createPgflexApplier(pair, execArgv)
-  await using native = await createNativeApplier(pair, pgflex.publications)
+  await using native = await createNativeApplier(pair, pgflex.publications, nativeCommit)
   await callAll(pair, shape.calls, { synchronousCommit: 'off' })
   const until = await markEnd(pair)
   const drains: Drain[] = []
