@@ -59,6 +59,15 @@ const SESSION_SETTINGS: Record<string, string> = {
   default_transaction_read_only: 'off',
 }
 
+/**
+ * transaction_timeout (PostgreSQL 17) and idle_session_timeout (14) may be set for a database or a role; an older
+ * server would refuse them at the start of a session. In the simple protocol, which is all that a walsender knows.
+ */
+const NO_TIMEOUTS = `
+  select set_config(name, '0', false)
+    from pg_catalog.pg_settings
+   where name in ('transaction_timeout', 'idle_session_timeout')`
+
 /** Long enough for a distant server with TLS, short enough to tell a wrong address within a minute. */
 const CONNECT_TIMEOUT_MS = 15_000
 
@@ -128,6 +137,7 @@ async function open(config: pg.ClientConfig): Promise<Connection> {
   client.on('error', () => {})
   try {
     await client.connect()
+    if (config.options !== '') await client.query(NO_TIMEOUTS)
   } catch (error) {
     await client.end().catch(() => {})
     throw error

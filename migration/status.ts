@@ -80,10 +80,8 @@ export function canCutOver(record: MigrationRecord, status: DatabaseStatus): boo
   return (
     record.properties.migrationMode === 'Online' &&
     databaseState(record, status) === 'WaitingForCutoverTrigger' &&
-    !(
-      status.latencySeconds !== undefined &&
-      status.latencySeconds > record.properties.pgflex.maxLatencySecondsForCutover
-    )
+    status.latencySeconds !== undefined &&
+    status.latencySeconds <= record.properties.pgflex.maxLatencySecondsForCutover
   )
 }
 

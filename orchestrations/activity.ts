@@ -14,6 +14,19 @@ export class ActivityFailed extends Error {
 /** Pauses before the next attempt, s: about 20 minutes in all, in which a server can restart or fail over. */
 const PAUSES = [1, 2, 4, 8, 15, 30, 60, 120, 240, 300, 300]
 
+/**
+ * What no waiting mends. Everything else is mended by somebody in time (a password, a definition on the target, a
+ * full disk), and giving up while following would cost a new copy.
+ */
+const FINAL = new Set([
+  'Canceled',
+  'ControlSchemaTaken',
+  'MigrationMissing',
+  'ProtocolViolation',
+  'PublicationMissing',
+  'SlotLost',
+])
+
 /** Attempts that a failure which may go away is given; `forever` goes on at the longest pause. */
 const ATTEMPTS = { few: 4, many: PAUSES.length + 1, forever: Infinity }
 
@@ -42,7 +55,8 @@ export function* call<N extends ActivityName>(
   for (let attempt = 1; ; attempt++) {
     const result = yield* callOnce(context, name, input)
     if (result.ok) return result
-    if (!result.retryable || attempt >= ATTEMPTS[patience]) throw new ActivityFailed(result)
+    const mayGoAway = result.retryable || (patience === 'forever' && !FINAL.has(result.code))
+    if (!mayGoAway || attempt >= ATTEMPTS[patience]) throw new ActivityFailed(result)
     yield context.df.createTimer(after(context, PAUSES[attempt - 1] ?? PAUSES.at(-1)!))
   }
 }

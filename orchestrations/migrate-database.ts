@@ -86,7 +86,7 @@ function* follow(
       if (next === 'busy') yield context.df.createTimer(after(context, BUSY_PAUSE))
       if (next !== 'cutover') continue
     }
-    const { next } = yield* call(context, 'cutoverDatabase', { key, database }, 'forever')
+    const { next } = yield* call(context, 'cutoverDatabase', { key, database }, online ? 'forever' : 'many')
     if (next === 'finished') return true
   }
   return false

@@ -81,15 +81,14 @@ function* migrateDatabases(
   key: string,
   { databases, online }: Start,
 ): Generator<Task, void, unknown> {
-  const all = context.df.Task.all(
-    databases.map((database, n) =>
-      context.df.callSubOrchestrator(
-        'migrateDatabase',
-        { key, database, online, stage: 'load' } satisfies MigrateDatabaseInput,
-        `${context.df.instanceId}-db${n}`,
-      ),
+  const children = databases.map((database, n) =>
+    context.df.callSubOrchestrator(
+      'migrateDatabase',
+      { key, database, online, stage: 'load' } satisfies MigrateDatabaseInput,
+      `${context.df.instanceId}-db${n}`,
     ),
   )
+  const all = context.df.Task.all(children)
   try {
     let command = context.df.waitForExternalEvent(CUTOVER_EVENT)
     if ((yield context.df.Task.any([command, all])) !== command) {
@@ -114,6 +113,18 @@ function* migrateDatabases(
     }
   } catch (error) {
     if (error instanceof ActivityFailed) throw error
-    // A database whose orchestration failed has not ended its status: endMigration does that.
+    // One orchestration failed, as none should. The others still need the secrets: they are waited for, and
+    // endMigration ends the status of that one.
+    yield* settle(children)
+  }
+}
+
+function* settle(tasks: Task[]): Generator<Task, void, unknown> {
+  for (const task of tasks) {
+    try {
+      yield task
+    } catch {
+      // It has failed: that is an end.
+    }
   }
 }

@@ -39,9 +39,12 @@ export async function dropControlSchema(target: Connection): Promise<void> {
   await target.query('drop schema if exists pgflex cascade')
 }
 
-export async function hasControlSchema(target: Connection): Promise<boolean> {
-  const { rows } = await target.query(`select from pg_namespace where nspname = 'pgflex'`)
-  return rows.length > 0
+/** The key of the migration that the database's control schema belongs to, or undefined when there is none. */
+export async function controlSchemaOwner(target: Connection): Promise<string | undefined> {
+  const { rows } = await target.query(`select from pg_class where oid = to_regclass('pgflex.migration')`)
+  if (rows.length === 0) return undefined
+  const owner = await target.query<{ key: string }>('select key from pgflex.migration')
+  return owner.rows[0]?.key
 }
 
 const DEFINITION = `

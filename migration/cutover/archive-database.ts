@@ -1,6 +1,6 @@
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
-import { hasControlSchema } from '../control/control-schema.ts'
+import { controlSchemaOwner } from '../control/control-schema.ts'
 import type { Sample } from '../model/status.ts'
 import { keyPart } from '../store/documents.ts'
 import { readDatabaseStatus } from '../store/migrations.ts'
@@ -33,7 +33,7 @@ const archiveKey = (key: string, database: string): string => `migrations/${key}
 /** Keeps tables and samples of the control schema beyond its end. Nothing when it is gone already. */
 export async function archiveDatabase(context: DatabaseContext): Promise<void> {
   await using target = await connectIfThere(context)
-  if (!target || !(await hasControlSchema(target))) return
+  if (!target || (await controlSchemaOwner(target)) !== context.key) return
   const archive: DatabaseArchive = {
     tables: await readTables(target),
     samples: thin(await readSamples(target, context.database), ARCHIVED_SAMPLES),
@@ -50,7 +50,7 @@ export async function readDatabaseDetails(context: DatabaseContext, since?: stri
   const { phase } = await readDatabaseStatus(context.documents, context.key, context.database)
   if (phase === 'Ended') return { tables: [], samples: [] }
   await using target = await connectIfThere(context)
-  if (!target || !(await hasControlSchema(target))) return { tables: [], samples: [] }
+  if (!target || (await controlSchemaOwner(target)) !== context.key) return { tables: [], samples: [] }
   return { tables: await readTables(target), samples: await readSamples(target, context.database, since) }
 }
 

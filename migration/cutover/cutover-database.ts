@@ -1,9 +1,10 @@
+import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { acquireLease, type Lease } from '../control/lease.ts'
-import { errorText, MigrationError, toFailure } from '../errors.ts'
-import { copyUnloggedTables } from '../load/copy-unlogged-tables.ts'
+import { errorText, MigrationError } from '../errors.ts'
+import { copyUnfollowedTables } from '../load/copy-unfollowed-tables.ts'
 import { formatLsn, parseLsn, type Lsn } from '../lsn.ts'
-import { tableFilter } from '../model/table-filter.ts'
+import { findUnfollowedTables } from '../replicate/unfollowed-tables.ts'
 import { replicateSlice } from '../replicate/replicate-slice.ts'
 import { applyPostData } from '../schema/apply-post-data.ts'
 import { restoreIdentityColumns } from '../schema/identity-columns.ts'
@@ -13,7 +14,7 @@ import { updateRecord } from '../store/migrations.ts'
 import { verifyDatabase } from '../verify/verify-database.ts'
 import { cutoverSteps, type CutoverSteps } from './cutover-steps.ts'
 import { takeEndLsn } from './end-lsn.ts'
-import { freezeWrites, readFreezeSetting, unfreezeWrites, type FrozenFrom } from './freeze-writes.ts'
+import { freezeSource, letWritesIn } from './freeze-source.ts'
 
 /** s; how long the drain may take beyond the latency that a cutover may begin with. */
 const DRAIN_ALLOWANCE = 60
@@ -28,22 +29,26 @@ export async function cutoverDatabase(context: DatabaseContext): Promise<{ next:
   await using leaseSession = await context.target('cutover lease')
   await using lease = await acquireLease(leaseSession, 'cutover')
   if (!lease) throw new MigrationError('Busy', 'Another copy of the cutover is at work.', { retryable: true })
-  const steps = cutoverSteps(context, target)
-  await context.status((status) => ({
+  // A successor that finds us standing still ends this session, and with it every further step.
+  await lease.addSession(target)
+  const { cutover } = await context.status((status) => ({
     ...status,
     phase: 'CuttingOver',
     migrationState: 'InProgress',
     message: undefined,
     cutover: status.cutover ?? { startedAt: new Date().toISOString(), steps: [] },
   }))
+  const steps = cutoverSteps(context, target, lease, cutover!.startedAt)
   try {
-    await bringAcross(context, steps, lease)
+    await bringAcross(context, steps, lease, target)
   } catch (error) {
-    if (context.draining.aborted || lease.lost.aborted) throw error
-    await callOff(context, steps, error)
+    if (context.draining.aborted || lease.lost.aborted || isLeaseLost(error)) throw error
+    await callOff(context, error)
     return { next: 'slice' }
   }
   await steps.run('triggers and constraints', async () => {
+    // A lock that somebody holds on the target is told, and waited for in another try.
+    await target.query(`set lock_timeout = '10s'`)
     await restoreIdentityColumns(target)
     await reportPostData(context, await applyPostData(context, 'cutover'))
   })
@@ -52,41 +57,78 @@ export async function cutoverDatabase(context: DatabaseContext): Promise<{ next:
 }
 
 /** All that can still be called off. */
-async function bringAcross(context: DatabaseContext, steps: CutoverSteps, lease: Lease): Promise<void> {
+async function bringAcross(
+  context: DatabaseContext,
+  steps: CutoverSteps,
+  lease: Lease,
+  target: Connection,
+): Promise<void> {
   const { properties } = context.record
-  if (properties.migrationMode === 'Online') {
+  const online = properties.migrationMode === 'Online'
+  if (online) {
     if (properties.pgflex.writeFreeze === 'Automatic') {
-      await steps.run('read freeze setting', async () => {
-        await using source = await context.source('freeze')
-        return await readFreezeSetting(source)
-      })
-      await steps.run('freeze writes', () => freezeWrites(context))
+      await steps.run('freeze writes', () => freezeSource(context, lease, target))
     }
     await steps.run('take LSN', async () => ({ lsn: formatLsn(await takeEndLsn(context)) }))
-    await steps.run('drain', async () =>
-      drain(context, parseLsn((await steps.detail<{ lsn: string }>('take LSN'))!.lsn)),
-    )
-    await steps.run('unlogged tables', () => copyUnloggedTables(context, lease))
+    await steps.run('check tables', () => refuseUnfollowedTables(context))
+    await steps.run('drain', async () => {
+      await drain(context, parseLsn((await steps.detail<{ lsn: string }>('take LSN'))!.lsn))
+    })
+    await steps.run('unfollowed tables', () => copyUnfollowedTables(context, lease))
   }
   await steps.run('sequences', async () => {
     await using source = await context.source('sequences')
-    await using target = await context.target('sequences')
-    return await copySequences(source, target, tableFilter(properties.pgflex))
+    await using sequences = await context.target('sequences')
+    return await copySequences(source, sequences)
   })
   await steps.run('compare', () => verifyDatabase(context))
+  if (online) await steps.run('check for late writes', () => refuseLateWrites(context))
 }
 
-async function drain(context: DatabaseContext, until: Lsn): Promise<void> {
+/** A table that was made after the migration began is not on the target. */
+async function refuseUnfollowedTables(context: DatabaseContext): Promise<void> {
+  const { added } = await findUnfollowedTables(context)
+  if (added.length === 0) return
+  throw new MigrationError(
+    'TablesNotFollowed',
+    `These tables were made after the migration began, and are not on the target: ${added.join(', ')}.`,
+    {
+      hint: 'Drop them, or leave them out (pgflex.excludeTables) in a new migration of this database.',
+    },
+  )
+}
+
+/** Whatever was committed after the end LSN came from somebody whom the freeze, or the user, has not stopped. */
+async function refuseLateWrites(context: DatabaseContext): Promise<void> {
+  const changes = await drain(context, await takeEndLsn(context))
+  if (changes === 0) return
+  throw new MigrationError(
+    'LateWrites',
+    `${changes} rows were changed on the source after its writes were meant to have stopped.`,
+    {
+      hint: 'Stop every writer of this database (applications, jobs, subscriptions), and cut over again.',
+    },
+  )
+}
+
+function isLeaseLost(error: unknown): boolean {
+  return error instanceof MigrationError && error.code === 'LeaseLost'
+}
+
+/** @returns the number of row changes that were applied on the way */
+async function drain(context: DatabaseContext, until: Lsn): Promise<number> {
   const seconds = context.record.properties.pgflex.maxLatencySecondsForCutover + DRAIN_ALLOWANCE
   const deadline = Date.now() + seconds * 1000
+  let changes = 0
   for (;;) {
     const slice = await replicateSlice(context, { ms: Math.max(1000, deadline - Date.now()), until })
+    changes += slice.changes
     if (slice.reason === 'reached') {
       await context.status((status) => ({
         ...status,
         ...(status.cutover ? { cutover: { ...status.cutover, endLsn: formatLsn(until) } } : {}),
       }))
-      return
+      return changes
     }
     context.draining.throwIfAborted()
     if (Date.now() > deadline) {
@@ -98,17 +140,18 @@ async function drain(context: DatabaseContext, until: Lsn): Promise<void> {
   }
 }
 
-/** Undoes the freeze, forgets the user's request, and says why. */
-async function callOff(context: DatabaseContext, steps: CutoverSteps, error: unknown): Promise<void> {
-  const frozenFrom = await steps.detail<FrozenFrom>('read freeze setting')
-  if (frozenFrom) await unfreezeWrites(context, frozenFrom)
-  await steps.forget()
+/**
+ * Ends the attempt, lets writes in again, forgets the user's request, and says why. The attempt ends first:
+ * killed after that, the next one freezes anew instead of trusting the steps of this one.
+ */
+async function callOff(context: DatabaseContext, error: unknown): Promise<void> {
+  const { freeze } = await context.status((status) => ({ ...status, cutover: undefined }))
+  await letWritesIn(context)
   await updateRecord(context.documents, context.key, (record) => {
     const { [context.database]: _, ...cutover } = record.requests.cutover
     return { ...record, requests: { ...record.requests, cutover } }
   })
-  const { hint } = toFailure(error)
-  const message = `The cutover was called off${frozenFrom ? ', and writes are let in again on the source' : ''}: ${errorText(error)}${hint === undefined ? '' : ` ${hint}`}`
+  const message = `The cutover was called off${freeze ? ', and writes are let in again on the source' : ''}: ${errorText(error)}`
   await context.event({ level: 'error', event: 'CutoverCalledOff', message })
   const offline = context.record.properties.migrationMode === 'Offline'
   if (offline) throw error
@@ -117,7 +160,6 @@ async function callOff(context: DatabaseContext, steps: CutoverSteps, error: unk
     phase: 'Following',
     migrationState: 'WaitingForCutoverTrigger',
     message,
-    cutover: undefined,
   }))
 }
 

@@ -1,29 +1,35 @@
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { isStepDone, markStepDone } from '../control/control-schema.ts'
+import { checkFence, type Lease } from '../control/lease.ts'
 import type { CutoverReport } from '../model/status.ts'
 
-const PREFIX = 'cutover:'
-
-/** The steps of one cutover: each runs until it is recorded as done, and is not run again after that. */
+/** The steps of one attempt to cut over: each runs until it is recorded as done, and is not run again after that. */
 export interface CutoverSteps {
   run(name: string, work: () => Promise<unknown>): Promise<void>
-  isDone(name: string): Promise<boolean>
   /** What a step recorded, or undefined when it is not done. */
   detail<T>(name: string): Promise<T | undefined>
-  /** Forgets all steps: the cutover was called off. */
-  forget(): Promise<void>
 }
 
-export function cutoverSteps(context: DatabaseContext, target: Connection): CutoverSteps {
-  const isDone = (name: string): Promise<boolean> => isStepDone(target, PREFIX + name)
+/**
+ * @param attempt names the attempt: one that was called off leaves nothing that counts for the next one
+ * @param lease the cutover's; a step is begun and recorded only while it is held
+ */
+export function cutoverSteps(
+  context: DatabaseContext,
+  target: Connection,
+  lease: Lease,
+  attempt: string,
+): CutoverSteps {
+  const stepName = (name: string): string => `cutover ${attempt}: ${name}`
   return {
-    isDone,
     async run(name, work) {
-      if (await isDone(name)) return
+      context.draining.throwIfAborted()
+      lease.lost.throwIfAborted()
+      if (await isStepDone(target, stepName(name))) return
       const startedAt = new Date().toISOString()
       const detail = await work()
-      await markStepDone(target, PREFIX + name, detail ?? {})
+      await record(target, lease, stepName(name), detail ?? {})
       const step = { name, startedAt, endedAt: new Date().toISOString() }
       await context.status((status) => {
         const cutover: CutoverReport = status.cutover ?? { startedAt, steps: [] }
@@ -35,12 +41,21 @@ export function cutoverSteps(context: DatabaseContext, target: Connection): Cuto
     },
     async detail<T>(name: string) {
       const { rows } = await target.query<{ detail: string }>('select detail from pgflex.step where name = $1', [
-        PREFIX + name,
+        stepName(name),
       ])
       return rows[0] && (JSON.parse(rows[0].detail) as T)
     },
-    async forget() {
-      await target.query(`delete from pgflex.step where name like $1 || '%'`, [PREFIX])
-    },
+  }
+}
+
+async function record(target: Connection, lease: Lease, name: string, detail: unknown): Promise<void> {
+  await target.query('begin')
+  try {
+    await checkFence(target, lease)
+    await markStepDone(target, name, detail)
+    await target.query('commit')
+  } catch (error) {
+    await target.query('rollback').catch(() => {})
+    throw error
   }
 }

@@ -1,14 +1,13 @@
 import type { DatabaseContext } from '../context.ts'
-import { dropControlSchema, hasControlSchema } from '../control/control-schema.ts'
+import { controlSchemaOwner, dropControlSchema } from '../control/control-schema.ts'
 import { errorText, isTransient } from '../errors.ts'
 import type { DatabaseOutcome } from '../model/activity.ts'
 import { dropPublicationAndSlot } from '../replicate/replication-slot.ts'
 import { reportPostData } from '../schema/report-post-data.ts'
 import { validateForeignKeys } from '../schema/validate-foreign-keys.ts'
 import { archiveDatabase } from './archive-database.ts'
-import { cutoverSteps } from './cutover-steps.ts'
 import { databasesEnded, endMigration, hasEnded } from './end-migration.ts'
-import { unfreezeWrites, type FrozenFrom } from './freeze-writes.ts'
+import { letWritesIn } from './freeze-source.ts'
 import { connectIfThere } from './target-if-there.ts'
 
 /** ms; how long a server that cannot be reached may hold up the end; after that, what remains there is told. */
@@ -73,7 +72,7 @@ export async function endDatabase(context: DatabaseContext, outcome: DatabaseOut
     ...status,
     phase: 'Ended',
     migrationState: outcome.state,
-    message: outcome.message,
+    message: [outcome.message, ...remains].filter((text) => text !== undefined).join(' ') || undefined,
     warnings: [...new Set([...status.warnings, ...remains])],
   }))
   await endServerSide(context)
@@ -84,14 +83,7 @@ async function endServerSide(context: DatabaseContext): Promise<void> {
   if ((await databasesEnded(context)).ended) await endMigration(context)
 }
 
-async function letWritesIn(context: DatabaseContext): Promise<void> {
-  await using target = await connectIfThere(context)
-  if (!target || !(await hasControlSchema(target))) return
-  const frozenFrom = await cutoverSteps(context, target).detail<FrozenFrom>('read freeze setting')
-  if (frozenFrom) await unfreezeWrites(context, frozenFrom)
-}
-
 async function removeControlSchema(context: DatabaseContext): Promise<void> {
   await using target = await connectIfThere(context)
-  if (target) await dropControlSchema(target)
+  if (target && (await controlSchemaOwner(target)) === context.key) await dropControlSchema(target)
 }

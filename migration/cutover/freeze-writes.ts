@@ -25,9 +25,11 @@ export async function readFreezeSetting(source: Connection): Promise<FrozenFrom>
 /**
  * Stops writes on the source database: new sessions are read-only, and all sessions of others end. Idempotent.
  *
- * @throws {MigrationError} 603112 may not set it, 603111 may not end a session
+ * @returns users of sessions that our role may not end and that were left, since they do not write
+ * @throws {MigrationError} 603112 may not set it, 603111 may not end a session, WritersLeft when a prepared
+ *   transaction or a role's own setting would still let writes in
  */
-export async function freezeWrites(context: DatabaseContext): Promise<void> {
+export async function freezeWrites(context: DatabaseContext): Promise<{ tolerated: string[] }> {
   await using source = await context.source('freeze')
   try {
     await source.query(`alter database ${id(context.database)} set default_transaction_read_only = on`)
@@ -46,18 +48,82 @@ export async function freezeWrites(context: DatabaseContext): Promise<void> {
   // The setting is committed: a session that is not in this list begins read-only.
   const before = await otherSessions(source, undefined)
   const deadline = Date.now() + TERMINATE_LIMIT_MS
+  const refused = new Set<string>()
   for (let left = before; left.length > 0; left = await otherSessions(source, before)) {
+    const endable = left.filter((pid) => !refused.has(pid))
+    if (endable.length === 0) break
     if (Date.now() > deadline) {
       throw new MigrationError(
         '603111',
-        `${left.length} sessions on the source database "${context.database}" did not end: pid ${left.join(', ')}.`,
-        {
-          hint: 'End them, and cut over again.',
-        },
+        `${endable.length} sessions on the source database "${context.database}" did not end: pid ${endable.join(', ')}.`,
+        { hint: 'End them, and cut over again.' },
       )
     }
-    await terminate(source, left)
+    for (const pid of endable) if (!(await terminate(source, pid))) refused.add(pid)
+    await source.query('select pg_sleep(0.02)')
   }
+  await refuseOtherWriters(source)
+  return { tolerated: await tolerate(source, [...refused]) }
+}
+
+/** What a read-only default and ended sessions do not stop. */
+async function refuseOtherWriters(source: Connection): Promise<void> {
+  const { rows } = await source.query<{ what: string }>(`
+    select format('prepared transaction %L of %s: commit or roll back', gid, owner) as what
+      from pg_prepared_xacts
+     where database = current_database()
+    union all
+    select format('role %I has its own setting: alter role %I%s reset default_transaction_read_only;', r.rolname, r.rolname,
+                  case when s.setdatabase <> 0 then format(' in database %I', current_database()) end)
+      from pg_db_role_setting as s
+      join pg_roles           as r on r.oid = s.setrole
+     where s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
+       and exists (select from unnest(s.setconfig) as c where c ~* '^default_transaction_read_only=(off|false|no|0)$')`)
+  if (rows.length === 0) return
+  throw new MigrationError(
+    'WritersLeft',
+    `Writes on the source would still be let in: ${rows.map(({ what }) => what).join('; ')}.`,
+    {
+      hint: 'Mend that on the source, and cut over again.',
+    },
+  )
+}
+
+/**
+ * Sessions that may not be ended are those of superusers, such as the monitoring of a managed service: they
+ * are left when they hold no lock of a writer.
+ */
+async function tolerate(source: Connection, pids: string[]): Promise<string[]> {
+  if (pids.length === 0) return []
+  const { rows } = await source.query<{ user: string; writes: string; superuser: string }>(
+    `select a.usename as user,
+            coalesce(bool_or(r.rolsuper), false) as superuser,
+            bool_or(exists (
+              select
+                from pg_locks as l
+                join pg_class as c on c.oid = l.relation
+               where l.pid = a.pid
+                 and l.database = (select oid from pg_database where datname = current_database())
+                 and l.mode not in ('AccessShareLock', 'RowShareLock')
+                 and c.relnamespace <> 'pg_catalog'::regnamespace
+            )) as writes
+       from pg_stat_activity as a
+       left join pg_roles    as r on r.oid = a.usesysid
+      where a.pid = any ($1::int[])
+      group by a.usename`,
+    [`{${pids.join(',')}}`],
+  )
+  const writers = rows.filter(({ writes, superuser }) => writes === 't' || superuser !== 't')
+  if (writers.length > 0) {
+    throw new MigrationError(
+      '603111',
+      `Sessions of ${writers.map(({ user }) => user).join(', ')} on the source cannot be ended by our role.`,
+      {
+        hint: 'Grant our role pg_signal_backend on the source, end the sessions of superusers yourself, or stop the writes yourself (pgflex.writeFreeze "Manual").',
+      },
+    )
+  }
+  return rows.map(({ user }) => user)
 }
 
 /**
@@ -89,36 +155,29 @@ async function sessionsWithStartLock(source: Connection, among: string[] | undef
   return rows.map(({ pid }) => pid)
 }
 
-async function terminate(source: Connection, pids: string[]): Promise<void> {
+/** @returns false when our role may not end that session */
+async function terminate(source: Connection, pid: string): Promise<boolean> {
   try {
-    await source.query('select pg_terminate_backend(pid), pg_sleep(0.02) from unnest($1::int[]) as pid', [
-      `{${pids.join(',')}}`,
-    ])
+    await source.query('select pg_terminate_backend($1::int)', [pid])
+    return true
   } catch (error) {
-    if (sqlState(error) !== '42501') throw error
-    const { rows } = await source.query<{ users: string }>(
-      `select string_agg(distinct usename, ', ') as users from pg_stat_activity where pid = any ($1::int[])`,
-      [`{${pids.join(',')}}`],
-    )
-    throw new MigrationError(
-      '603111',
-      `Sessions of ${rows[0]?.users} on the source cannot be ended: ${errorText(error)}.`,
-      {
-        hint: 'Grant our role pg_signal_backend on the source, end the sessions of superusers yourself, or stop the writes yourself (pgflex.writeFreeze "Manual").',
-        cause: error,
-      },
-    )
+    if (sqlState(error) === '42501') return false
+    throw error
   }
 }
 
-/** Process ids of the sessions of others in this database; background workers and walsenders don't write. */
+/**
+ * Process ids of the sessions of others in this database. An ordinary role does not see the backend_type of
+ * other roles' processes; those without a user are autovacuum and the like.
+ */
 async function otherSessions(source: Connection, among: string[] | undefined): Promise<string[]> {
   const { rows } = await source.query<{ pid: string }>(
     `select pid
        from pg_stat_activity
       where datname = current_database()
         and pid <> pg_backend_pid()
-        and coalesce(backend_type, 'client backend') = 'client backend'
+        and usesysid is not null
+        and coalesce(backend_type, 'client backend') not in ('walsender', 'parallel worker')
         and application_name not like 'pgflex %'
         and ($1::int[] is null or pid = any ($1::int[]))`,
     [among === undefined ? null : `{${among.join(',')}}`],

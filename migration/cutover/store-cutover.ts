@@ -1,5 +1,7 @@
 import type { ServerContext } from '../context.ts'
-import { updateRecord } from '../store/migrations.ts'
+import { isAsked } from '../model/record.ts'
+import { canCutOver } from '../status.ts'
+import { readDatabaseStatus, updateRecord } from '../store/migrations.ts'
 
 /**
  * Stores a cutover that came as an event of the orchestration, so that it outlives every restart. A cutover
@@ -10,11 +12,25 @@ import { updateRecord } from '../store/migrations.ts'
 export async function storeCutover(context: ServerContext, databases: unknown): Promise<object> {
   const at = new Date().toISOString()
   const asked = Array.isArray(databases) ? databases : undefined
+  const refused: string[] = []
+  const wanted = context.record.properties.dbsToMigrate.filter((name) => asked === undefined || asked.includes(name))
+  for (const name of wanted) {
+    const status = await readDatabaseStatus(context.documents, context.key, name)
+    // The resource has refused nothing that it has stored.
+    if (!isAsked(context.record, 'cutover', name) && !canCutOver(context.record, status)) refused.push(name)
+  }
   const record = await updateRecord(context.documents, context.key, (current) => {
-    const names = current.properties.dbsToMigrate.filter((name) => asked === undefined || asked.includes(name))
+    const names = wanted.filter((name) => !refused.includes(name))
     const added = Object.fromEntries(names.map((name) => [name, { at, force: false }]))
     return { ...current, requests: { ...current.requests, cutover: { ...added, ...current.requests.cutover } } }
   })
+  if (refused.length > 0) {
+    await context.event({
+      level: 'warning',
+      event: 'CutoverRefused',
+      message: `The Cutover event came too early for ${refused.join(', ')}: a database has to follow, with a latency within the limit.`,
+    })
+  }
   const unknown = asked?.filter((name) => !record.properties.dbsToMigrate.includes(name as string)) ?? []
   if (unknown.length > 0) {
     await context.event({

@@ -6,6 +6,7 @@ import { errorText, isTransient, MigrationError, sqlState } from '../errors.ts'
 import type { CopyFormat } from './copy-format.ts'
 import { openCopySessions, type CopySessions } from './copy-session.ts'
 import { copyTable } from './copy-table.ts'
+import { isDropped, leaveOutDropped } from './dropped-table.ts'
 import type { ActiveCopy, LoadProgress } from './load-progress.ts'
 import type { Snapshot } from './slot-snapshot.ts'
 import { markErrored, markLoading, markQueued } from './table-copy.ts'
@@ -129,7 +130,7 @@ async function copyOne(
 }
 
 /**
- * Decides what a failure means: false when the table is given up.
+ * Decides what a failure means: false when the table is given up, or left out since it was dropped.
  *
  * @throws what ends the lane: the lease or the snapshot is lost, the target takes no more
  */
@@ -146,6 +147,10 @@ async function tryAgain(run: CopyRun, { table }: PlannedCopy, error: unknown): P
   if (error instanceof MigrationError && (error.code === 'LeaseLost' || error.code === 'SnapshotLost')) {
     await putBack(run, { table }, undefined)
     throw error
+  }
+  if (await isDropped(run.context, table, state)) {
+    await leaveOutDropped(run.context, run.control, run.lease, table)
+    return false
   }
   const key = JSON.stringify([table.schema, table.name])
   const failures = (run.failures.get(key) ?? 0) + 1

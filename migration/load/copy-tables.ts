@@ -5,12 +5,13 @@ import { errorText, isTransient, MigrationError } from '../errors.ts'
 import { copyFormat, serverFacts } from './copy-format.ts'
 import { copyLane, pause, type CopyRun, type PlannedCopy } from './copy-lane.ts'
 import { endPredecessors, prepareSession } from './copy-session.ts'
+import { leaveOutDropped } from './dropped-table.ts'
 import { startLoadProgress } from './load-progress.ts'
 import { offlineStreams } from './load-jobs.ts'
 import { exportOfflineSnapshot } from './offline-snapshot.ts'
 import { exportSlotSnapshot } from './slot-snapshot.ts'
 import { clearMessage } from './slot-wait.ts'
-import { durableOutcome, markErrored, openBatches, openTables, requeueAll } from './table-copy.ts'
+import { durableOutcome, openBatches, openTables, requeueAll } from './table-copy.ts'
 import { listTables, type TableName } from './tables.ts'
 
 export interface CopyResult {
@@ -137,7 +138,7 @@ async function copyOffline(activity: Activity): Promise<void> {
   if (lease.lost.aborted) throw lease.lost.reason
 }
 
-/** Looks up what the tables are made of, on both sides; those that the source no longer has are given up. */
+/** Looks up what the tables are made of, on both sides; those that the source no longer has are left out. */
 async function planCopies(run: CopyRun, names: TableName[]): Promise<PlannedCopy[]> {
   const everything = (): boolean => true
   await using source = await run.context.source('copy plan')
@@ -151,13 +152,7 @@ async function planCopies(run: CopyRun, names: TableName[]): Promise<PlannedCopy
     if (table) {
       planned.push({ table, format: copyFormat(table, targetTables.get(keyOf(name)), sourceServer, targetServer) })
     } else {
-      run.counts.errored += 1
-      await markErrored(
-        run.control,
-        run.lease,
-        name,
-        `The table ${name.schema}.${name.name} is no longer on the source: it was dropped or renamed since the load was planned.`,
-      )
+      await leaveOutDropped(run.context, run.control, run.lease, name)
     }
   }
   return planned

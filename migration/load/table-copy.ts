@@ -81,6 +81,16 @@ export async function markErrored(
   )
 }
 
+/** Strikes a table out of the plan, unless it is completed. */
+export async function removeTable(target: Connection, lease: Fence, { schema, name }: TableName): Promise<void> {
+  await target.query(
+    `${FENCED}
+     delete from pgflex.table_copy
+      where schema_name = $3 and table_name = $4 and state <> 'completed' and exists (select from held)`,
+    [lease.name, lease.fence, schema, name],
+  )
+}
+
 /** Puts every table back to the start: a load that has to be of one moment begins anew. */
 export async function requeueAll(target: Connection, lease: Fence): Promise<void> {
   await target.query(

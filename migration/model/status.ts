@@ -37,6 +37,8 @@ export interface DatabaseStatus {
   maxLatencySeconds?: number
   lagBytes?: number
   slot?: { name: string; walStatus: string; retainedBytes: number }
+  /** Set before writes are frozen on the source, gone when they are let in again: what the database had before. */
+  freeze?: { previous: string | null }
   cutover?: CutoverReport
   verification?: VerificationReport
   warnings: string[]

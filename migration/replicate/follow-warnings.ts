@@ -1,6 +1,14 @@
 import type { DatabaseContext } from '../context.ts'
 import { errorText } from '../errors.ts'
 import type { MissedRows } from './apply/target-transaction.ts'
+import type { UnfollowedTables } from './unfollowed-tables.ts'
+
+/** Tables in one warning each; the rest of them share one. The status document stays small. */
+const NAMED = 20
+
+const WHAT_TO_DO =
+  'Cutover is refused as long as it is there: drop it on the source, or cancel and migrate this database anew, ' +
+  'with it or without it (excludeTables).'
 
 /** Tells the user of what is not as it should be: once for each table in the whole migration, not once a slice. */
 export class FollowWarnings {
@@ -26,6 +34,37 @@ export class FollowWarnings {
       `An UPDATE or DELETE of ${plan.schema}.${plan.table} found no row on the target: the two sides differ there.`,
       row === undefined ? '' : `The first one: ${row}.`,
     )
+  }
+
+  unfollowed({ added, dropped }: UnfollowedTables): void {
+    for (const table of added.slice(0, NAMED)) {
+      this.#tell(
+        'TableNotFollowed',
+        `${table} was made after the migration of this database began, and is not followed: its rows are missing on the target. ${WHAT_TO_DO}`,
+        '',
+      )
+    }
+    if (added.length > NAMED) {
+      this.#tell(
+        'TableNotFollowed',
+        'More tables than are named here were made after the migration of this database began, and are not followed.',
+        'Compare the tables of the two sides.',
+      )
+    }
+    for (const table of dropped.slice(0, NAMED)) {
+      this.#tell(
+        'TableDropped',
+        `${table} is no longer on the source: it was dropped, renamed or moved to another schema. The target still has it.`,
+        'Drop it there after the cutover if nobody needs it.',
+      )
+    }
+    if (dropped.length > NAMED) {
+      this.#tell(
+        'TableDropped',
+        'More tables than are named here are no longer on the source; the target still has them.',
+        '',
+      )
+    }
   }
 
   /** Waits until all has been stored. */

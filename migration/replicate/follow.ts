@@ -12,13 +12,25 @@ const SLICE_MS = 30_000
  * @returns next: cutover when the user has asked for it, busy when another copy is at work, else slice
  */
 export async function follow(context: DatabaseContext): Promise<{ next: 'slice' | 'cutover' | 'busy' }> {
-  await context.status((status) => ({ ...status, phase: 'Following', migrationState: 'WaitingForCutoverTrigger' }))
+  await context.status((status) => ({ ...status, phase: 'Following' }))
+  let announced = false
   const { reason } = await replicateSlice(context, {
     ms: context.sliceMs ?? SLICE_MS,
-    onCommand: () => isCutoverRequested(context),
+    onCommand: async () => {
+      announced ||= await announceReady(context)
+      return await isCutoverRequested(context)
+    },
   })
   if (reason === 'busy') return { next: 'busy' }
   return { next: reason === 'command' ? 'cutover' : 'slice' }
+}
+
+/** A cutover may be asked for once the latency is known. */
+async function announceReady(context: DatabaseContext): Promise<boolean> {
+  const { migrationState } = await context.status((status) =>
+    status.latencySeconds === undefined ? status : { ...status, migrationState: 'WaitingForCutoverTrigger' },
+  )
+  return migrationState === 'WaitingForCutoverTrigger'
 }
 
 async function isCutoverRequested({ documents, key, database }: DatabaseContext): Promise<boolean> {

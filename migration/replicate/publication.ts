@@ -47,13 +47,14 @@ export async function listIdentified(source: Connection, tables: readonly TableN
  * Makes the publications anew: leaf tables one by one, never FOR ALL TABLES, which takes a superuser and would
  * break UPDATE and DELETE on tables without identity. The second one is made only when there are such tables.
  *
+ * @returns the object ids of what was made, by name
  * @throws {MigrationError} PublicationDenied
  */
 export async function createPublications(
   source: Connection,
   { publication, insertsPublication }: SourceObjects,
   tables: readonly PublishedTable[],
-): Promise<void> {
+): Promise<Record<string, string>> {
   const identified = tables.filter((table) => table.identified)
   const others = tables.filter((table) => !table.identified)
   await source.query('begin')
@@ -63,7 +64,9 @@ export async function createPublications(
     if (others.length > 0) {
       await source.query(await createStatement(source, insertsPublication, others, 'insert, truncate'))
     }
+    const made = await readPublications(source, [publication, insertsPublication])
     await source.query('commit')
+    return made
   } catch (error) {
     await source.query('rollback').catch(() => {})
     if (sqlState(error) !== NOT_ALLOWED) throw error
@@ -101,14 +104,31 @@ export async function dropPublications(
   await source.query(`drop publication if exists ${id(publication)}, ${id(insertsPublication)}`)
 }
 
-/** The publications that there are, to subscribe to. */
+/** The object ids of the publications that there are, by name. */
+export async function readPublications(source: Connection, names: string[]): Promise<Record<string, string>> {
+  const { rows } = await source.query<{ name: string; oid: string }>(
+    'select pubname as name, oid from pg_publication where pubname = any ($1::name[]) order by pubname',
+    [names],
+  )
+  return Object.fromEntries(rows.map(({ name, oid }) => [name, oid]))
+}
+
+/** The names of the publications that there are; requirePublications in made-publications.ts expects them to be there. */
 export async function listPublications(
   source: Connection,
   { publication, insertsPublication }: SourceObjects,
 ): Promise<string[]> {
-  const { rows } = await source.query<{ pubname: string }>(
-    'select pubname from pg_publication where pubname in ($1, $2) order by pubname',
-    [publication, insertsPublication],
+  return Object.keys(await readPublications(source, [publication, insertsPublication]))
+}
+
+/** The object ids of the tables that are listed in any of the publications. */
+export async function readPublished(source: Connection, publications: string[]): Promise<Set<string>> {
+  const { rows } = await source.query<{ oid: string }>(
+    `select r.prrelid as oid
+       from pg_publication_rel r
+       join pg_publication p on p.oid = r.prpubid
+      where p.pubname = any ($1::name[])`,
+    [publications],
   )
-  return rows.map(({ pubname }) => pubname)
+  return new Set(rows.map(({ oid }) => oid))
 }

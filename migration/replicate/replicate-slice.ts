@@ -1,6 +1,7 @@
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { acquireLease, type Lease } from '../control/lease.ts'
+import { sqlState } from '../errors.ts'
 import { formatLsn, type Lsn } from '../lsn.ts'
 import { readDatabaseStatus } from '../store/migrations.ts'
 import { Applier } from './apply/applier.ts'
@@ -11,8 +12,8 @@ import type { ApplyOrder } from './apply/table-plan.ts'
 import { StatementRefused, TargetTransaction } from './apply/target-transaction.ts'
 import { TargetTables } from './apply/target-tables.ts'
 import { FollowWarnings } from './follow-warnings.ts'
+import { requirePublications } from './made-publications.ts'
 import { readProgress } from './progress.ts'
-import { listPublications } from './publication.ts'
 import { isUsable, readSlot, slotLost } from './replication-slot.ts'
 import { openReplicationStream } from './replication-stream.ts'
 import { SliceEnd, type SliceReason } from './slice-end.ts'
@@ -42,6 +43,8 @@ export interface SliceResult {
   lagBytes: number
 }
 
+const UNDEFINED_OBJECT = '42704'
+
 /** ms for the transaction that is arriving to end when the host wants to stop; then it is left for the next slice. */
 const DRAIN_MS = 5_000
 /** ms without messages after which the loop looks around. */
@@ -53,7 +56,7 @@ const HURRY_MS = 20
  * Applies what the source commits for about `ms`. All that has happened is in the target: call it again, after
  * whatever end.
  *
- * @throws {MigrationError} SlotLost, ApplyRefused, SchemaChanged, TablesNotCopied …; LeaseLost and lost
+ * @throws {MigrationError} SlotLost, PublicationMissing, ApplyRefused, SchemaChanged, TablesNotCopied …; LeaseLost and lost
  *   connections (retryable)
  */
 export async function replicateSlice(context: DatabaseContext, options: SliceOptions): Promise<SliceResult> {
@@ -126,7 +129,7 @@ async function follow(slice: Slice): Promise<SliceReason> {
   if (!isUsable(state)) throw slotLost(names.slot, state)
   await using stream = await openReplicationStream(context, {
     slot: names.slot,
-    publications: await listPublications(source, names),
+    publications: await requirePublications(source, catalog, names),
     startLsn: progress.appliedLsn,
     source,
   })
@@ -142,7 +145,7 @@ async function follow(slice: Slice): Promise<SliceReason> {
       warnings.missed(missed)
     },
   })
-  const following = { stream, applier, progress, missed: 0 }
+  const following = { stream, applier, progress, missed: 0, warnings }
   report.following = following
   end.onEnd = () => stream.wake()
   using _lost = onAbort(lease.lost, () => stream.wake())
@@ -174,6 +177,10 @@ async function follow(slice: Slice): Promise<SliceReason> {
       }
       if (end.until !== undefined && applier.isIdle) stream.ping()
     }
+  } catch (error) {
+    // What pgoutput says of a publication that it does not find, before PostgreSQL 18.
+    if (sqlState(error) === UNDEFINED_OBJECT) await requirePublications(source, catalog, names)
+    throw error
   } finally {
     reporting.abort()
     slice.changes += total(applier.applied)

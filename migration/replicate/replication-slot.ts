@@ -5,6 +5,7 @@ import { MigrationError, sqlState } from '../errors.ts'
 import { waitingForTransactions } from '../load/slot-wait.ts'
 import { listTables } from '../load/tables.ts'
 import { tableFilter } from '../model/table-filter.ts'
+import { recordPublications } from './made-publications.ts'
 import { createPublications, dropPublications, listIdentified } from './publication.ts'
 import { sourceObjects } from './slot-name.ts'
 
@@ -64,9 +65,9 @@ export async function createPublicationAndSlot(
     source,
     (await listTables(source, filter)).filter(({ unlogged }) => !unlogged),
   )
-  await createPublications(source, names, tables)
+  const publications = await createPublications(source, names, tables)
   const startLsn = await createSlot(context, source, names.slot)
-  await recordBeginning(target, lease, names.slot, startLsn)
+  await recordBeginning(target, lease, { slot: names.slot, startLsn, publications })
   await warnOfUnidentified(
     context,
     tables.filter(({ identified }) => !identified).map(({ schema, name }) => `${schema}.${name}`),
@@ -93,7 +94,11 @@ async function createSlot(context: DatabaseContext, source: Connection, slot: st
   }
 }
 
-async function recordBeginning(target: Connection, lease: Lease, slot: string, startLsn: string): Promise<void> {
+async function recordBeginning(
+  target: Connection,
+  lease: Lease,
+  { slot, startLsn, publications }: { slot: string; startLsn: string; publications: Record<string, string> },
+): Promise<void> {
   await target.query('begin')
   try {
     await checkFence(target, lease)
@@ -101,6 +106,7 @@ async function recordBeginning(target: Connection, lease: Lease, slot: string, s
       slot,
       startLsn,
     ])
+    await recordPublications(target, publications)
     await target.query('commit')
   } catch (error) {
     await target.query('rollback').catch(() => {})
@@ -112,7 +118,8 @@ async function warnOfUnidentified(context: DatabaseContext, tables: string[]): P
   if (tables.length === 0) return
   const warning =
     `Only INSERT and TRUNCATE are replicated for tables without a usable replica identity: ${tables.join(', ')}. ` +
-    `UPDATE and DELETE there after the copy are not. Give each a primary key, or: alter table … replica identity full;`
+    'They are copied again in whole at cutover, which costs downtime in proportion to their size. To spare it, ' +
+    'cancel, give each a primary key (or: alter table … replica identity full;), and migrate anew.'
   await context.status((status) => ({ ...status, warnings: [...new Set([...status.warnings, warning])] }))
   await context.event({ level: 'warning', event: 'NoReplicaIdentity', message: warning })
 }

@@ -4,9 +4,11 @@ import { errorText } from '../errors.ts'
 import type { Applier } from './apply/applier.ts'
 import { total } from './apply/change-counts.ts'
 import { latencySeconds, sampleSource } from './latency.ts'
+import type { FollowWarnings } from './follow-warnings.ts'
 import type { Progress } from './progress.ts'
 import { readSlot, type SlotState } from './replication-slot.ts'
 import type { ReplicationStream } from './replication-stream.ts'
+import { readUnfollowedTables } from './unfollowed-tables.ts'
 
 /** ms between two looks at the source. */
 const REPORT_MS = 1_000
@@ -15,6 +17,8 @@ const CATCH_UP_MS = 100
 /** Looks for each point of the plots, and for each look at the slot. */
 const LOOKS_PER_POINT = 2
 const LOOKS_PER_SLOT = 5
+/** Looks for each look at which tables there are, from the first one on. */
+const LOOKS_PER_TABLES = 10
 
 /** What follows at the moment; replaced when the stream is opened again. */
 export interface Following {
@@ -23,6 +27,7 @@ export interface Following {
   /** As it was when the stream began. */
   progress: Progress
   missed: number
+  warnings: FollowWarnings
 }
 
 /** Tells status page and plots where a slice is. */
@@ -49,9 +54,14 @@ export class SliceReport {
 
   /** Reports until the signal is aborted. @throws when one of the servers is lost */
   async run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
+    for (let looks = 0; !signal.aborted; looks++) {
       const begin = performance.now()
       await this.look(signal)
+      // Not in look(): the end of a slice does not wait for it.
+      if (looks % LOOKS_PER_TABLES === 0 && !signal.aborted) {
+        const tables = await readUnfollowedTables(this.#context, this.#source, this.#catalog)
+        this.following?.warnings.unfollowed(tables)
+      }
       await pause(Math.max(0, REPORT_MS - (performance.now() - begin)), signal)
     }
   }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
-import { createControlSchema, hasControlSchema } from '../control/control-schema.ts'
+import { controlSchemaOwner, createControlSchema } from '../control/control-schema.ts'
 import { errorText, isTransient, MigrationError, sqlState } from '../errors.ts'
 import { id, literal } from '../sql.ts'
 import { isEmptyDatabase, MAINTENANCE_DATABASE } from '../validate/target-databases.ts'
@@ -73,7 +73,7 @@ async function exists(maintenance: Connection, database: string): Promise<boolea
 
 async function inspect(context: DatabaseContext): Promise<'use' | 'drop'> {
   await using target = await context.target('create database')
-  if (await hasControlSchema(target)) return 'use' // createControlSchema says whether it is ours.
+  if ((await controlSchemaOwner(target)) !== undefined) return 'use' // createControlSchema says whether it is ours.
   if (await isEmptyDatabase(target)) {
     await warnOfEncoding(context, target)
     return 'use'

@@ -33,7 +33,7 @@ function checkSchema(facts: SourceDatabaseFacts, { online }: DatabaseNeeds): Fin
   if (online && facts.withoutIdentity.length > 0) {
     findings.push({
       state: 'Warning',
-      message: `Only inserts and truncates of tables without a usable replica identity are followed, and an update or delete there is not: ${names(facts.withoutIdentity)}. Give them a primary key, or run: alter table … replica identity full;`,
+      message: `Only inserts and truncates of tables without a usable replica identity are followed; they are copied again in whole at cutover, which costs downtime in proportion to their size: ${names(facts.withoutIdentity)}. To spare it, give them a primary key, or run: alter table … replica identity full;`,
     })
   }
   if (facts.foreignTables.length > 0) {

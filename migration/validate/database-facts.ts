@@ -11,7 +11,7 @@ export interface SourceDatabaseFacts {
   tables: number
   /** `schema.table` of tables that our role does not own, by membership or itself. */
   notOwned: string[]
-  /** `schema.table` of tables whose UPDATE and DELETE cannot be followed. */
+  /** `schema.table` of tables whose UPDATE and DELETE cannot be followed: they are copied again at cutover. */
   withoutIdentity: string[]
   foreignTables: string[]
   unloggedTables: string[]

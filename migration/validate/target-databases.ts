@@ -1,6 +1,6 @@
 import type { Connection } from '../connect.ts'
 import type { ServerContext } from '../context.ts'
-import { hasControlSchema } from '../control/control-schema.ts'
+import { controlSchemaOwner } from '../control/control-schema.ts'
 
 /** The database of every PostgreSQL server that administration connects to; Azure keeps it too. */
 export const MAINTENANCE_DATABASE = 'postgres'
@@ -18,7 +18,7 @@ export async function findOccupiedDatabases(context: ServerContext): Promise<str
   const occupied: string[] = []
   for (const { datname } of rows) {
     await using target = await context.connect('target', datname, 'readiness')
-    if (!(await hasControlSchema(target)) && !(await isEmptyDatabase(target))) occupied.push(datname)
+    if ((await controlSchemaOwner(target)) !== context.key && !(await isEmptyDatabase(target))) occupied.push(datname)
   }
   return occupied
 }

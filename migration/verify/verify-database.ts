@@ -1,3 +1,4 @@
+import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { MigrationError } from '../errors.ts'
 import { tableFilter } from '../model/table-filter.ts'
@@ -24,8 +25,8 @@ export async function verifyDatabase(context: DatabaseContext): Promise<{ result
     mode === 'None'
       ? { mode, result: 'Skipped', tables: 0, rows: 0, seconds: 0, differences: [] }
       : await (mode === 'Counts' ? compareCounts : compareChecksums)(
-          () => context.source('verification'),
-          () => context.target('verification'),
+          () => endOnAbort(context.source('verification'), context.draining),
+          () => endOnAbort(context.target('verification'), context.draining),
           await tablesToCompare(context),
           WIDTH,
         )
@@ -43,6 +44,16 @@ export async function verifyDatabase(context: DatabaseContext): Promise<{ result
   }
   await context.status((status) => ({ ...status, warnings: [...status.warnings, message] }))
   return { result: verification.result }
+}
+
+/** A comparison of hours ends at once when the user cancels: its connection is cut. */
+async function endOnAbort(opening: Promise<Connection>, signal: AbortSignal): Promise<Connection> {
+  const connection = await opening
+  const end = (): void => void connection.end().catch(() => {})
+  signal.addEventListener('abort', end, { once: true })
+  connection.once('end', () => signal.removeEventListener('abort', end))
+  if (signal.aborted) end()
+  return connection
 }
 
 async function tablesToCompare(context: DatabaseContext): Promise<{ schema: string; name: string }[]> {

@@ -121,3 +121,17 @@ test('tables that could not be copied end the database as failed', () => {
   expect(output).toMatchObject({ state: 'Failed', message: expect.stringContaining('2 tables of "shop"') })
   expect(calls).not.toContain('buildIndexes')
 })
+
+test('what somebody can mend is waited for while following, and ends a load', () => {
+  const refused = { ok: false, code: 'SchemaChanged', message: 'A column was added.', retryable: false }
+  let slices = 0
+  const { calls } = play(
+    migrateDatabase,
+    { ...input, stage: 'follow' },
+    world(0, { replicateSlice: () => (++slices < 3 ? refused : { ok: true, next: 'cutover' }) }),
+  )
+  expect(calls.filter((name) => name === 'timer')).toHaveLength(2)
+  expect(calls.at(-2)).toBe('cutoverDatabase')
+  const { output } = play(migrateDatabase, input, world(0, { planLoad: () => refused }))
+  expect(output).toMatchObject({ state: 'Failed', message: 'A column was added.' })
+})

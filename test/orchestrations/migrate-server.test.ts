@@ -123,3 +123,22 @@ test('every Cutover event is stored, also the second one, and the databases are 
   expect(calls.at(-1)).toBe('endMigration')
   expect(calls.filter((name) => name === 'migrateDatabase')).toHaveLength(2)
 })
+
+test('a database whose orchestration fails does not end the migration while others run', () => {
+  const ended: string[] = []
+  const { calls } = play(
+    migrateServer,
+    { key: 'k' },
+    {
+      activity: activities({ readiness: [ready], validate: [{ ok: true, proceed: true }] }),
+      child: (_, input) => {
+        const { database } = input as { database: string }
+        if (database === 'a') throw new Error('non-deterministic')
+        ended.push(database)
+        return { state: 'Succeeded' }
+      },
+    },
+  )
+  expect(ended).toEqual(['b'])
+  expect(calls.at(-1)).toBe('endMigration')
+})

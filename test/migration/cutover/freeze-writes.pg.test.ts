@@ -16,7 +16,9 @@ let pair: ServerPair
 let migration: TestMigration
 
 beforeAll(async () => {
-  pair = await startServerPair(13, 17)
+  pair = await startServerPair(13, 17, {
+    sourceSettings: { max_prepared_transactions: '5', autovacuum_vacuum_cost_delay: '100' },
+  })
   await createSourceDatabase(pair, 'shop', 'create table t (id int primary key)')
   migration = await createTestMigration(pair, 'shop')
 })
@@ -87,13 +89,58 @@ test('the end LSN is at or after a commit that has not been flushed, also in a f
   await unfreezeWrites(migration.context, { previous: null })
 })
 
-test('a session that we may not end is named with the way out', async () => {
+test('a session of a superuser is left while it does not write, and is named when it does', async () => {
   await using admin = await pair.source.connect('shop')
-  await admin.query('select 1')
+  await admin.query('begin; select * from t')
+  expect(await freezeWrites(migration.context)).toEqual({ tolerated: ['postgres'] })
+  await admin.query('insert into t values (20)')
   await expect(freezeWrites(migration.context)).rejects.toMatchObject({
     code: '603111',
     message: expect.stringContaining('postgres'),
     hint: expect.stringContaining('pg_signal_backend'),
   })
+  await admin.query('rollback')
+  await unfreezeWrites(migration.context, { previous: null })
+})
+
+test('what would still let writes in is named: prepared transactions and settings of roles', async () => {
+  await using admin = await pair.source.connect('shop')
+  await admin.query(`begin; insert into t values (30); prepare transaction 'pending'`)
+  await expect(freezeWrites(migration.context)).rejects.toMatchObject({
+    code: 'WritersLeft',
+    message: expect.stringContaining('pending'),
+  })
+  await admin.query(`rollback prepared 'pending'`)
+  await admin.query(`alter role ${APP_USER} in database shop set default_transaction_read_only = off`)
+  await expect(freezeWrites(migration.context)).rejects.toMatchObject({
+    code: 'WritersLeft',
+    message: expect.stringContaining(`alter role ${APP_USER} in database shop reset default_transaction_read_only`),
+  })
+  await admin.query(`alter role ${APP_USER} in database shop reset default_transaction_read_only`)
+  await freezeWrites(migration.context)
+  await unfreezeWrites(migration.context, { previous: null })
+})
+
+test('background processes of the server do not stand in the way', async () => {
+  await using admin = await pair.source.connect()
+  await admin.query(`alter system set autovacuum_naptime = 1`)
+  await admin.query('select pg_reload_conf()')
+  await using shop = await pair.source.connect('shop')
+  await shop.query(
+    `create table churn as select n, repeat('x', 500) as v from generate_series(1, 100000) as n; delete from churn`,
+  )
+  await shop.end()
+  await expect
+    .poll(
+      async () =>
+        (
+          await admin.query(
+            `select from pg_stat_activity where datname = 'shop' and backend_type = 'autovacuum worker'`,
+          )
+        ).rowCount,
+      { timeout: 30_000 },
+    )
+    .toBeGreaterThan(0)
+  await freezeWrites(migration.context)
   await unfreezeWrites(migration.context, { previous: null })
 })

@@ -3,37 +3,46 @@ import type { DatabaseContext } from '../context.ts'
 import { checkFence, type Lease } from '../control/lease.ts'
 import { sqlState } from '../errors.ts'
 import { tableFilter } from '../model/table-filter.ts'
+import { readPublished } from '../replicate/publication.ts'
+import { sourceObjects } from '../replicate/slot-name.ts'
 import { id } from '../sql.ts'
 import { copyFormat, serverFacts } from './copy-format.ts'
 import { openCopySessions, type CopySessions } from './copy-session.ts'
 import { checkRows, pipeTable } from './copy-table.ts'
-import { listTables, type SourceTable } from './tables.ts'
+import { listTableNames, listTables, type SourceTable } from './tables.ts'
 
 /** foreign_key_violation */
 const FOREIGN_KEY_VIOLATION = '23503'
 
 /**
- * Copies all unlogged tables again, at a moment when nobody writes on the source: their changes are in no
- * change stream. Everything happens in one transaction on the target, so that a second run does it all anew.
+ * Copies the tables again whose changes are not all followed, at a moment when nobody writes on the source:
+ * unlogged tables, whose changes are in no WAL, and tables without a usable replica identity, which are published for
+ * INSERT and TRUNCATE alone. All of them, always: no counter of the source says for sure that nothing was updated
+ * or deleted (statistics are lost in a crash and can be reset).
+ * https://www.postgresql.org/docs/current/monitoring-stats.html
  *
- * The tables have their constraints and triggers by now. User triggers are off meanwhile; a table that refers to
- * another unlogged table is copied after that one.
+ * Everything happens in one transaction on the target, so that a second run does it all anew. It costs downtime in
+ * proportion to the size of these tables.
+ *
+ * The tables may have constraints and triggers by now. User triggers are off meanwhile; a table that refers to
+ * another one of them is copied after that one.
  *
  * @param lease of the caller; its fence is checked before the commit
  */
-export async function copyUnloggedTables(
+export async function copyUnfollowedTables(
   context: DatabaseContext,
   lease?: Pick<Lease, 'name' | 'fence'>,
 ): Promise<{ tables: number; rows: number }> {
-  const filter = tableFilter(context.record.properties.pgflex)
-  const sessions = await openCopySessions(context, 'copy-unlogged')
+  const sessions = await openCopySessions(context, 'copy-unfollowed')
   let done = false
   try {
     const { reader, writer } = sessions
-    const tables = (await listTables(reader, filter)).filter(({ unlogged }) => unlogged)
+    const tables = await listUnfollowed(context, reader)
     let rows = 0
     if (tables.length > 0) {
       await reader.query('begin isolation level repeatable read read only')
+      // The snapshot is taken before the statement runs: the LSN is not before any commit that it sees.
+      const { rows: after } = await reader.query<{ lsn: string }>('select pg_current_wal_insert_lsn() as lsn')
       await writer.query('begin')
       const triggers = await disableTriggers(writer, tables)
       // All in one statement: foreign keys between them forbid to truncate one alone.
@@ -42,6 +51,7 @@ export async function copyUnloggedTables(
       // A table cannot be altered while checks of deferred constraints wait for the commit.
       await writer.query('set constraints all immediate')
       for (const { table, enable } of triggers) await writer.query(`alter table only ${table} ${enable}`)
+      await movePoints(writer, tables, after[0]!.lsn)
       if (lease) await checkFence(writer, lease)
       await writer.query('commit')
       await reader.query('commit')
@@ -52,6 +62,28 @@ export async function copyUnloggedTables(
     if (!done) await sessions.cut()
     await sessions[Symbol.asyncDispose]()
   }
+}
+
+/** What the publication of all changes does not list: whatever it is, it is not followed in whole. */
+async function listUnfollowed(context: DatabaseContext, reader: Connection): Promise<SourceTable[]> {
+  const { publication } = sourceObjects(context.key, context.database)
+  const followed = await readPublished(reader, [publication])
+  const names = (await listTableNames(reader, tableFilter(context.record.properties.pgflex))).filter(
+    ({ oid }) => !followed.has(oid),
+  )
+  return names.length === 0 ? [] : await listTables(reader, () => true, names)
+}
+
+/**
+ * Moves P(t): when the cutover is called off after this, an INSERT that the copy has brought would be applied a
+ * second time. One that commits while the copy begins may be missing until the next copy: it is made anew then.
+ */
+async function movePoints(writer: Connection, tables: SourceTable[], lsn: string): Promise<void> {
+  await writer.query(
+    `update pgflex.table_copy set snapshot_lsn = $3
+      where (schema_name, table_name) in (select * from unnest($1::text[], $2::text[])) and snapshot_lsn < $3`,
+    [tables.map(({ schema }) => schema), tables.map(({ name }) => name), lsn],
+  )
 }
 
 /** Copies the tables whose foreign keys are satisfied, then those that waited for them, and so on. */

@@ -1,0 +1,179 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { databaseContext, serverContext } from '../../../migration/context.ts'
+import { controlSchemaOwner } from '../../../migration/control/control-schema.ts'
+import { cutoverDatabase } from '../../../migration/cutover/cutover-database.ts'
+import { endDatabase } from '../../../migration/cutover/end-database.ts'
+import { copyTables } from '../../../migration/load/copy-tables.ts'
+import { planDatabaseLoad } from '../../../migration/load/plan-database-load.ts'
+import { createSlot } from '../../../migration/replicate/create-slot.ts'
+import { follow } from '../../../migration/replicate/follow.ts'
+import { buildIndexes } from '../../../migration/schema/build-indexes.ts'
+import { prepareDatabase } from '../../../migration/schema/prepare-database.ts'
+import { readDatabaseStatus, readEvents, updateRecord } from '../../../migration/store/migrations.ts'
+import {
+  createSourceDatabase,
+  createTestMigration,
+  startServerPair,
+  type ServerPair,
+  type TestMigration,
+  type TestMigrationOptions,
+} from '../../support/servers.ts'
+
+let pair: ServerPair
+
+beforeAll(async () => {
+  pair = await startServerPair(15, 17)
+})
+
+afterAll(async () => {
+  await pair?.[Symbol.asyncDispose]()
+})
+
+const TABLES = `
+  create table t (id serial primary key, v int not null);
+  insert into t (v) select n from generate_series(1, 500) as n;
+  create table other (id bigint generated always as identity primary key, v int);
+  insert into other (v) select n from generate_series(1, 500) as n;`
+
+/** Brings a database to where it follows and has been asked to cut over. */
+async function followed(database: string, options: TestMigrationOptions = {}): Promise<TestMigration> {
+  await createSourceDatabase(pair, database, TABLES)
+  const migration = await createTestMigration(pair, database, { key: `m-${database}`, ...options })
+  const { context } = migration
+  await prepareDatabase(context)
+  await createSlot(context)
+  await planDatabaseLoad(context)
+  expect(await copyTables(context, { worker: 0 })).toMatchObject({ errored: 0, remaining: 0 })
+  await buildIndexes(context)
+  await askForCutover(migration)
+  expect(await follow(context)).toEqual({ next: 'cutover' })
+  return migration
+}
+
+async function askForCutover({ context }: TestMigration): Promise<void> {
+  await updateRecord(context.documents, context.key, (record) => ({
+    ...record,
+    requests: { ...record.requests, cutover: { [context.database]: { at: new Date().toISOString(), force: false } } },
+  }))
+}
+
+async function onSource(database: string, sql: string): Promise<unknown[]> {
+  await using admin = await pair.source.connect(database)
+  return (await admin.query(sql)).rows
+}
+
+async function onTarget(database: string, sql: string): Promise<unknown[]> {
+  await using admin = await pair.target.connect(database)
+  return (await admin.query(sql)).rows
+}
+
+async function status({ context }: TestMigration) {
+  return await readDatabaseStatus(context.documents, context.key, context.database)
+}
+
+const READ_ONLY = `select 1 as frozen from pg_db_role_setting, unnest(setconfig) as c where c = 'default_transaction_read_only=on'`
+
+test('after a cutover the source is read-only, and the target has sequences and identity as the source', async () => {
+  await using migration = await followed('whole')
+  await onSource('whole', 'update other set v = v + 1')
+  expect(await cutoverDatabase(migration.context)).toEqual({ next: 'finished' })
+  await endDatabase(migration.context, { state: 'Succeeded' })
+  expect(await onSource('whole', READ_ONLY)).toHaveLength(1)
+  expect(await onTarget('whole', 'select sum(v)::int from other')).toEqual([{ sum: 125_750 }])
+  expect(await onTarget('whole', `insert into t (v) values (1) returning id`)).toEqual([{ id: 501 }])
+  expect(
+    await onTarget(
+      'whole',
+      `select attidentity from pg_attribute where attrelid = 'other'::regclass and attname = 'id'`,
+    ),
+  ).toEqual([{ attidentity: 'a' }])
+  await onSource('postgres', 'alter database whole reset default_transaction_read_only')
+})
+
+test('tables that are chosen by name bring their sequences', async () => {
+  await using migration = await followed('chosen', { pgflex: { includeTables: ['public.t'] } })
+  expect(await cutoverDatabase(migration.context)).toEqual({ next: 'finished' })
+  await endDatabase(migration.context, { state: 'Succeeded' })
+  expect(await onTarget('chosen', `insert into t (v) values (1) returning id`)).toEqual([{ id: 501 }])
+  await onSource('postgres', 'alter database chosen reset default_transaction_read_only')
+})
+
+test('a target that goes away while the source is frozen ends the attempt: writes are let in at once, and the next attempt trusts nothing of it', async () => {
+  await using migration = await followed('away')
+  {
+    // The comparison waits for this lock: the source is frozen meanwhile.
+    await using blocker = await pair.target.connect('away')
+    await blocker.query('begin; lock table t in access exclusive mode')
+    const cutover = cutoverDatabase(migration.context)
+    await expect.poll(async () => (await onSource('away', READ_ONLY)).length).toBe(1)
+    await expect
+      .poll(async () => (await status(migration)).cutover?.steps.some(({ name }) => name === 'sequences'), {
+        timeout: 20_000,
+      })
+      .toBe(true)
+    await pair.target.kill()
+    await expect(cutover).resolves.toEqual({ next: 'slice' })
+  }
+  expect(await onSource('away', READ_ONLY)).toEqual([])
+  expect(await status(migration)).toMatchObject({ message: expect.stringContaining('called off') })
+  expect((await status(migration)).freeze).toBeUndefined()
+  await onSource('away', 'update t set v = v + 1000')
+  await pair.target.start()
+  await askForCutover(migration)
+  expect(await follow(migration.context)).toEqual({ next: 'cutover' })
+  expect(await cutoverDatabase(migration.context)).toEqual({ next: 'finished' })
+  await endDatabase(migration.context, { state: 'Succeeded' })
+  expect(await onTarget('away', 'select sum(v)::int from t')).toEqual([{ sum: 125_250 + 500_000 }])
+  await onSource('postgres', 'alter database away reset default_transaction_read_only')
+})
+
+test('a cancelled cutover ends soon, also in the middle of a comparison, and the source is writable again', async () => {
+  await using migration = await followed('cancelled')
+  await using blocker = await pair.target.connect('cancelled')
+  await blocker.query('begin; lock table t in access exclusive mode')
+  const cutover = cutoverDatabase(migration.context)
+  await expect
+    .poll(async () => (await status(migration)).cutover?.steps.some(({ name }) => name === 'sequences'), {
+      timeout: 20_000,
+    })
+    .toBe(true)
+  migration.drain()
+  await expect(cutover).rejects.toThrow(/abort|terminat|not queryable/i)
+  await blocker.query('rollback')
+  const fresh = databaseContext(
+    await serverContext({ ...migration.surroundings, draining: new AbortController().signal }, migration.context.key),
+    'cancelled',
+  )
+  await endDatabase(fresh, { state: 'Canceled' })
+  expect(await onSource('cancelled', READ_ONLY)).toEqual([])
+})
+
+test('writes that go on after they were meant to have stopped call the cutover off', async () => {
+  await using migration = await followed('manual', { pgflex: { writeFreeze: 'Manual', verify: 'None' } })
+  await using application = await pair.source.connect('manual')
+  let writing = true
+  const writer = (async () => {
+    while (writing) await application.query('update t set v = v + 1 where id = 1')
+  })()
+  const result = await cutoverDatabase(migration.context)
+  writing = false
+  await writer
+  expect(result).toEqual({ next: 'slice' })
+  expect((await status(migration)).message).toMatch(/rows were changed on the source after/)
+  await endDatabase(migration.context, { state: 'Canceled' })
+})
+
+test('a migration that fails on the target database of another one leaves that one alone', async () => {
+  await using first = await followed('shared')
+  await using second = await createTestMigration(pair, 'shared', { key: 'm-second' })
+  await expect(prepareDatabase(second.context)).rejects.toMatchObject({ code: 'ControlSchemaTaken' })
+  await endDatabase(second.context, { state: 'Failed', message: 'The target belongs to another migration.' })
+  {
+    await using target = await first.context.target('test')
+    expect(await controlSchemaOwner(target)).toBe(first.context.key)
+  }
+  expect(await cutoverDatabase(first.context)).toEqual({ next: 'finished' })
+  await endDatabase(first.context, { state: 'Succeeded' })
+  expect((await readEvents(first.context.documents, first.context.key)).map(({ event }) => event)).toContain('CutOver')
+  await onSource('postgres', 'alter database shared reset default_transaction_read_only')
+})
