@@ -40,14 +40,14 @@ export class FollowWarnings {
     for (const table of added.slice(0, NAMED)) {
       this.#tell(
         'TableNotFollowed',
-        `${table} was made after the migration of this database began, and is not followed: its rows are missing on the target. ${WHAT_TO_DO}`,
+        `${table} is not followed, and rows of it are missing on the target: it was made, made anew or renamed after the migration of this database began. ${WHAT_TO_DO}`,
         '',
       )
     }
     if (added.length > NAMED) {
       this.#tell(
         'TableNotFollowed',
-        'More tables than are named here were made after the migration of this database began, and are not followed.',
+        'More tables than are named here are not followed, since they were made after the migration of this database began.',
         'Compare the tables of the two sides.',
       )
     }

@@ -173,6 +173,8 @@ async function follow(slice: Slice): Promise<SliceReason> {
         reporting.abort()
         await reported
         await report.look()
+        // PostgreSQL 18 goes on without a publication that is dropped under way.
+        await requirePublications(source, catalog, names)
         return reason
       }
       if (end.until !== undefined && applier.isIdle) stream.ping()
