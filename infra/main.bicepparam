@@ -1,5 +1,5 @@
 // Values for azd (`azd up`) and for `az deployment group create --parameters infra/main.bicepparam`.
-// `pgflex plan` writes this file anew from what it finds on the source.
+// An example: choose version, size, extensions and server parameters after your source.
 using 'main.bicep'
 
 param environmentName = readEnvironmentVariable('AZURE_ENV_NAME', 'pgflex')

@@ -67,6 +67,8 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
         { name: 'AzureWebJobsStorage__clientId', value: identityClientId }
         { name: 'APPLICATIONINSIGHTS_CONNECTION_STRING', value: applicationInsightsConnectionString }
         { name: 'APPLICATIONINSIGHTS_AUTHENTICATION_STRING', value: 'ClientId=${identityClientId};Authorization=AAD' }
+        // The page is at the root, where Functions has its own by default.
+        { name: 'AzureWebJobsDisableHomepage', value: 'true' }
         { name: 'AZURE_CLIENT_ID', value: identityClientId }
         { name: 'PGFLEX_DOCUMENTS_URL', value: documentsUrl }
         { name: 'PGFLEX_KEY_VAULT_URL', value: keyVaultUrl }
