@@ -20,8 +20,6 @@ try {
 
 async function run(options: Exclude<ReturnType<typeof readOptions>, 'help'>): Promise<void> {
   const host = await startLocalHost(options)
-  console.log(`pgflex is ready: ${host.url}/#key=${encodeURIComponent(host.key)}`)
-
   let stoppingSince: number | undefined
   const stop = (signal: NodeJS.Signals) => {
     // Ctrl-C under npm arrives twice, from the terminal and from npm. A later one is meant: somebody won't wait.
@@ -40,4 +38,6 @@ async function run(options: Exclude<ReturnType<typeof readOptions>, 'help'>): Pr
   }
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
+  // Last: whoever reads this line may stop us at once.
+  console.log(`pgflex is ready: ${host.url}/#key=${encodeURIComponent(host.key)}`)
 }
