@@ -52,11 +52,12 @@ export function databaseActivity<N extends DatabaseActivityName>(
     if (isAsked(context.record, 'cancel', input.database)) throw canceled(input.database)
     const result = await run(context, input).catch(async (error: unknown) => {
       if (cancel.requested()) throw canceled(input.database)
-      const failure = toFailure(error)
-      if (failure.retryable) await context.status({ message: RETRYING + failure.message })
+      // Shown also where the orchestration will give up: the end of the database brings its own message.
+      const { message, hint } = toFailure(error)
+      await context.status({ message: RETRYING + (hint === undefined ? message : `${message} ${hint}`) })
       throw error
     })
-    if (cancel.requested()) throw canceled(input.database)
+    // Work that is done stays done: the next activity does not begin for a database that is cancelled.
     await context.status((status) =>
       status.message?.startsWith(RETRYING) ? { ...status, message: undefined } : status,
     )

@@ -188,3 +188,24 @@ test('a cutover whose comparison differs is called off: writes go on at the sour
   await host.waitFor('differing', 'it succeeds', hasState('Succeeded'))
   await expectNothingLeft(pair)
 })
+
+test('a change of a table that the target does not have is shown with the way out, and following goes on when it is mended', async () => {
+  await createSourceDatabase(pair, 'altered', TABLES)
+  await host.migration('PUT', 'altered', migrationBody(pair, ['altered']))
+  await host.waitFor('altered', 'it follows', isWaitingForCutover)
+  await source('altered', 'alter table account add column note text')
+  await source('altered', `insert into account values (8000, 1, 'new')`)
+  const message = (resource: Resource): string =>
+    resource.properties.currentStatus.currentSubStateDetails?.dbDetails['altered']?.message ?? ''
+  const stopped = await host.waitFor('altered', 'it says so', (resource) => message(resource) !== '')
+  expect(message(stopped)).toMatch(/Trying again: .*"note".*account.*alter table/)
+  await using target = await pair.target.connect('altered')
+  await target.query('alter table account add column note text')
+  await expect
+    .poll(async () => (await target.query('select note from account where id = 8000')).rows, { timeout: 60_000 })
+    .toEqual([{ note: 'new' }])
+  await host.waitFor('altered', 'the message goes', (resource) => message(resource) === '', 60_000)
+  await host.migration('DELETE', 'altered')
+  await host.waitFor('altered', 'it is cancelled', hasState('Canceled'))
+  await expectNothingLeft(pair)
+})
