@@ -2,22 +2,9 @@ import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import type { Side } from '../store/secrets.ts'
 
-/**
- * Makes a session fit for long copies and returns its process id on the server.
- *
- * transaction_timeout (PostgreSQL 17) and idle_session_timeout (14) cannot be given at the start of a session,
- * since an older server would refuse it. lc_monetary decides how money is written as text: C on both sides
- * carries the stored number.
- */
-export async function prepareSession(connection: Connection, settings: Record<string, string> = {}): Promise<string> {
-  const wanted = { transaction_timeout: '0', idle_session_timeout: '0', lc_monetary: 'C', ...settings }
-  // The simple protocol, which is all that a walsender understands: no parameters.
-  const values = Object.entries(wanted).map(([name, value]) => `('${name}', '${value}')`)
-  const { rows } = await connection.query<{ pid: string }>(
-    `select pg_backend_pid() as pid, set_config(s.name, wanted.value, false)
-       from (values ${values.join(', ')}) as wanted (name, value)
-       join pg_settings s using (name)`,
-  )
+/** The process id of a session on its server; in the simple protocol, which is all that a walsender understands. */
+export async function backendPid(connection: Connection): Promise<string> {
+  const { rows } = await connection.query<{ pid: string }>('select pg_backend_pid() as pid')
   return rows[0]!.pid
 }
 
@@ -45,10 +32,12 @@ export async function openCopySessions(context: DatabaseContext, purpose: string
   const reader = await context.source(`${purpose} read`)
   let writer: Connection | undefined
   try {
-    const readerPid = await prepareSession(reader, { lock_timeout: LOCK_TIMEOUT })
+    await reader.query(`set lock_timeout = '${LOCK_TIMEOUT}'`)
+    const readerPid = await backendPid(reader)
     writer = await context.target(`${purpose} write`)
     // durableOutcome in table-copy.ts says why the commits of the load need not be flushed one by one.
-    const writerPid = await prepareSession(writer, { lock_timeout: LOCK_TIMEOUT, synchronous_commit: 'off' })
+    await writer.query(`set lock_timeout = '${LOCK_TIMEOUT}'; set synchronous_commit = off`)
+    const writerPid = await backendPid(writer)
     return sessions(context, { reader, readerPid, writer, writerPid })
   } catch (error) {
     await Promise.all([reader.end(), writer?.end()]).catch(() => {})

@@ -4,7 +4,7 @@ import { acquireLease, type Lease } from '../control/lease.ts'
 import { errorText, isTransient, MigrationError } from '../errors.ts'
 import { copyFormat, serverFacts } from './copy-format.ts'
 import { copyLane, pause, type CopyRun, type PlannedCopy } from './copy-lane.ts'
-import { endPredecessors, prepareSession } from './copy-session.ts'
+import { endPredecessors } from './copy-session.ts'
 import { leaveOutDropped } from './dropped-table.ts'
 import { startLoadProgress } from './load-progress.ts'
 import { offlineStreams } from './load-jobs.ts'
@@ -71,9 +71,7 @@ interface Activity {
 async function copyBatches(activity: Activity): Promise<void> {
   const { context, worker } = activity
   await using leasing = await context.target(`copy-lease ${worker}`)
-  await prepareSession(leasing)
   await using control = await context.target(`copy-control ${worker}`)
-  await prepareSession(control)
   await using progress = await startLoadProgress(context, control)
   while (!context.draining.aborted) {
     const claimed = await claimBatch(control, leasing)
@@ -111,9 +109,7 @@ async function claimBatch(
 async function copyOffline(activity: Activity): Promise<void> {
   const { context } = activity
   await using leasing = await context.target('copy-lease offline')
-  await prepareSession(leasing)
   await using control = await context.target('copy-control offline')
-  await prepareSession(control)
   await using lease = await acquireLease(leasing, 'copy-offline')
   if (!lease || (await openTables(control)).length === 0) return
   await endPredecessors(control, lease.name)

@@ -1,5 +1,4 @@
 import type { DatabaseContext } from '../context.ts'
-import { prepareSession } from './copy-session.ts'
 import type { Snapshot } from './slot-snapshot.ts'
 
 /**
@@ -9,7 +8,6 @@ import type { Snapshot } from './slot-snapshot.ts'
 export async function exportOfflineSnapshot(context: DatabaseContext): Promise<Snapshot> {
   const connection = await context.source('copy-offline snapshot')
   try {
-    await prepareSession(connection)
     await connection.query('begin isolation level repeatable read read only')
     const { rows } = await connection.query<{ name: string }>('select pg_export_snapshot() as name')
     return { name: rows[0]!.name, [Symbol.asyncDispose]: () => connection[Symbol.asyncDispose]() }

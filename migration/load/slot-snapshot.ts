@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { DatabaseContext } from '../context.ts'
 import { MigrationError, sqlState } from '../errors.ts'
-import { endBackend, prepareSession } from './copy-session.ts'
+import { backendPid, endBackend } from './copy-session.ts'
 import { waitingForTransactions } from './slot-wait.ts'
 
 /** A snapshot that other sessions can read under until it is disposed of. */
@@ -34,7 +34,7 @@ export async function exportSlotSnapshot(
   signal.addEventListener('abort', giveUp)
   try {
     signal.throwIfAborted()
-    pid = await prepareSession(walsender)
+    pid = await backendPid(walsender)
     const { rows: version } = await walsender.query<{ server_version_num: string }>('show server_version_num')
     // The words of replication commands are recognized in upper case only.
     const option = Number(version[0]!.server_version_num) >= 150_000 ? `(SNAPSHOT 'export')` : 'EXPORT_SNAPSHOT'

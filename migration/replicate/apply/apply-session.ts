@@ -14,11 +14,6 @@ export async function prepareApplySession(session: Connection): Promise<void> {
   // Rows are found through the key's index. Left to itself, the planner reads a table of a few million rows whole
   // for each ten thousand keys; where there is no index, it still does.
   await session.query('set enable_seqscan = off; set enable_mergejoin = off; set random_page_cost = 1')
-  // Unknown to older servers, so that they can't be set at the start of the session: a large transaction takes
-  // its time, and a session may wait for the source's next one.
-  await session.query(
-    `select set_config(name, '0', false) from pg_settings where name in ('transaction_timeout', 'idle_session_timeout')`,
-  )
   try {
     // Nothing fires before cutover in any case; where the role may set it, it holds also for what users add.
     await session.query('set session_replication_role = replica')
