@@ -1,36 +1,30 @@
-import { isUtf8 } from 'node:buffer'
 import { MigrationError } from '../errors.ts'
 import type { Lsn } from '../lsn.ts'
+import { NULL_VALUE, TEXT_VALUE, UNCHANGED_VALUE, type Tuple } from './tuple.ts'
 
-/**
- * Values from this size on stay bytes: outside the heap of JavaScript, and beyond the 512 MB that a string
- * can hold.
- */
-const LARGE_VALUE_BYTES = 64 * 1024
-
-/**
- * Reads one message of the replication stream. The bytes belong to the connection's buffer, which is used
- * again for the next packet: everything returned is a copy.
- */
+/** Reads the fields of one message of the replication stream after the other. */
 export class ByteReader {
-  readonly #bytes: Buffer
-  readonly #checkUtf8: boolean
+  #bytes: Buffer = Buffer.alloc(0)
+  #start = 0
+  #end = 0
   #offset = 0
 
-  /** @param checkUtf8 keep text that is no UTF-8 as bytes: a SQL_ASCII database sends what its clients once stored */
-  constructor(bytes: Buffer, checkUtf8 = false) {
+  /** Begins with a message that stands in these bytes from `start` to `end`. */
+  read(bytes: Buffer, start: number, end: number): void {
     this.#bytes = bytes
-    this.#checkUtf8 = checkUtf8
+    this.#start = start
+    this.#end = end
+    this.#offset = start
   }
 
   get remaining(): number {
-    return this.#bytes.length - this.#offset
+    return this.#end - this.#offset
   }
 
   #take(length: number): number {
     const start = this.#offset
-    if (length < 0 || start + length > this.#bytes.length) {
-      throw protocolViolation(`a message of ${this.#bytes.length} bytes ends early`)
+    if (length < 0 || start + length > this.#end) {
+      throw protocolViolation(`a message of ${this.#end - this.#start} bytes ends early`)
     }
     this.#offset = start + length
     return start
@@ -65,27 +59,42 @@ export class ByteReader {
   /** Text that ends with a zero byte. */
   cstring(): string {
     const end = this.#bytes.indexOf(0, this.#offset)
-    if (end < 0) throw protocolViolation('a name without end')
+    if (end < 0 || end >= this.#end) throw protocolViolation('a name without end')
     const start = this.#take(end + 1 - this.#offset)
     return this.#bytes.toString('utf8', start, end)
   }
 
-  /** Bytes with their length before them. */
-  bytes(): Buffer {
+  /** A copy of bytes with their length before them. */
+  blob(): Buffer {
     const length = this.int32()
     const start = this.#take(length)
     return Buffer.from(this.#bytes.subarray(start, start + length))
   }
 
-  /** A text value with its length before it. */
-  text(): string | Buffer {
-    const length = this.int32()
-    const start = this.#take(length)
-    const end = start + length
-    if (length >= LARGE_VALUE_BYTES || (this.#checkUtf8 && !isUtf8(this.#bytes.subarray(start, end)))) {
-      return Buffer.from(this.#bytes.subarray(start, end))
+  /** A row, which stays a view of the message's bytes. */
+  tuple(): Tuple {
+    const columns = this.uint16()
+    const bytes = this.#bytes
+    const end = this.#end
+    const start = this.#offset
+    let offset = start
+    let unchanged = false
+    for (let i = 0; i < columns; i++) {
+      // Beyond the end of the message there is more of the buffer, or nothing: neither is a kind that is looked at.
+      const kind = offset < end ? bytes[offset] : undefined
+      offset++
+      if (kind === TEXT_VALUE) {
+        if (offset + 4 > end) throw protocolViolation('a row that ends early')
+        const length =
+          (bytes[offset]! << 24) | (bytes[offset + 1]! << 16) | (bytes[offset + 2]! << 8) | bytes[offset + 3]!
+        offset += 4 + length
+        if (length < 0 || offset > end) throw protocolViolation('a row that ends early')
+      } else if (kind === UNCHANGED_VALUE) unchanged = true
+      // 'b' is binary, which is not asked for.
+      else if (kind !== NULL_VALUE) throw protocolViolation(`the value format ${kind}`)
     }
-    return this.#bytes.toString('utf8', start, end)
+    this.#offset = offset
+    return { bytes, start, end: offset, columns, unchanged }
   }
 
   /** @throws {MigrationError} ProtocolViolation when anything is left */

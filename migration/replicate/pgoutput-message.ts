@@ -1,13 +1,5 @@
 import type { Lsn } from '../lsn.ts'
-
-/** Stands in a new row for a TOAST value that the UPDATE did not touch, and that the source did not send. */
-export const UNCHANGED = Symbol('unchanged TOAST value')
-
-/** PostgreSQL's text of a value (bytes, when large or no UTF-8), null for NULL. */
-export type Value = string | Buffer | null | typeof UNCHANGED
-
-/** The values of a row in the order of its relation's columns. */
-export type Tuple = Value[]
+import type { Tuple } from './tuple.ts'
 
 export interface RelationColumn {
   name: string

@@ -6,33 +6,23 @@ import { PgoutputDecoder } from './pgoutput.ts'
 
 export interface PgoutputOptions {
   publications: string[]
-  /** The source's server_encoding is SQL_ASCII: its text may be no UTF-8. */
-  checkUtf8?: boolean
+  /** Called with the library's connection just before replication begins. */
+  onClient?: (client: Client) => void
 }
-
-/** A message, or why it could not be decoded: the library calls inside a socket event, where nothing may throw. */
-export type Decoded = PgoutputMessage | { kind: 'malformed'; error: unknown }
 
 /**
  * pgoutput with raw text values. Protocol version 1: a transaction arrives whole, after its commit, in the
  * order of commits, whatever its size (the source keeps the rest on its disk).
  */
 export class PgoutputPlugin extends AbstractPlugin<PgoutputOptions> {
-  readonly #decoder: PgoutputDecoder
-  /** The library's connection, for what the library does not offer: pausing its socket, ending the copy. */
-  client: Client | undefined
-
-  constructor(options: PgoutputOptions) {
-    super(options)
-    this.#decoder = new PgoutputDecoder(options)
-  }
+  readonly #decoder = new PgoutputDecoder()
 
   get name(): string {
     return 'pgoutput'
   }
 
   start(client: Client, slot: string, startLsn: string): Promise<unknown> {
-    this.client = client
+    this.options.onClient?.(client)
     const publications = this.options.publications.map((publication) => id(publication)).join(',')
     // The keywords of replication commands are upper case only.
     return client.query(
@@ -40,11 +30,8 @@ export class PgoutputPlugin extends AbstractPlugin<PgoutputOptions> {
     )
   }
 
-  parse(bytes: Buffer): Decoded {
-    try {
-      return this.#decoder.decode(bytes)
-    } catch (error) {
-      return { kind: 'malformed', error }
-    }
+  /** The library's buffer is used again for the next message, and rows stay views of it: copy what is kept. */
+  parse(bytes: Buffer): PgoutputMessage {
+    return this.#decoder.decode(bytes)
   }
 }

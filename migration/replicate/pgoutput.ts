@@ -1,27 +1,29 @@
 import type { Lsn } from '../lsn.ts'
 import { ByteReader, protocolViolation } from './byte-reader.ts'
-import {
-  UNCHANGED,
-  type Tuple,
-  type Relation,
-  type UpdateMessage,
-  type TruncateMessage,
-  type PgoutputMessage,
+import type {
+  DeleteMessage,
+  InsertMessage,
+  PgoutputMessage,
+  Relation,
+  TruncateMessage,
+  UpdateMessage,
 } from './pgoutput-message.ts'
+import type { Tuple } from './tuple.ts'
 
 /** Decodes one message after the other; between StreamStart and StreamStop most of them carry a transaction id. */
 export class PgoutputDecoder {
-  readonly #checkUtf8: boolean
+  readonly #reader = new ByteReader()
   #streaming = false
 
-  constructor({ checkUtf8 = false }: { checkUtf8?: boolean } = {}) {
-    this.#checkUtf8 = checkUtf8
-  }
-
-  /** @throws {MigrationError} ProtocolViolation for anything that pgoutput does not send */
-  decode(bytes: Buffer): PgoutputMessage {
-    const reader = new ByteReader(bytes, this.#checkUtf8)
-    const message = this.#message(reader, bytes.length)
+  /**
+   * Reads the message that stands in these bytes. Its rows stay views of them.
+   *
+   * @throws {MigrationError} ProtocolViolation for anything that pgoutput does not send
+   */
+  decode(bytes: Buffer, start = 0, end = bytes.length): PgoutputMessage {
+    const reader = this.#reader
+    reader.read(bytes, start, end)
+    const message = this.#message(reader, end - start)
     reader.end()
     return message
   }
@@ -30,11 +32,11 @@ export class PgoutputDecoder {
     const code = reader.uint8()
     switch (code) {
       case 0x49: // I
-        return { kind: 'insert', ...this.#xid(reader), relation: reader.uint32(), row: newTuple(reader), bytes }
+        return this.#streaming ? { xid: reader.uint32(), ...insert(reader, bytes) } : insert(reader, bytes)
       case 0x55: // U
-        return { kind: 'update', ...this.#xid(reader), ...update(reader), bytes }
+        return this.#streaming ? { xid: reader.uint32(), ...update(reader, bytes) } : update(reader, bytes)
       case 0x44: // D
-        return { kind: 'delete', ...this.#xid(reader), relation: reader.uint32(), old: oldTuple(reader), bytes }
+        return this.#streaming ? { xid: reader.uint32(), ...remove(reader, bytes) } : remove(reader, bytes)
       case 0x42: // B
         return { kind: 'begin', finalLsn: reader.lsn(), commitTime: reader.time(), xid: reader.uint32() }
       case 0x43: // C
@@ -163,42 +165,36 @@ function isReplicaIdentity(text: string): text is Relation['replicaIdentity'] {
   return text === 'd' || text === 'n' || text === 'f' || text === 'i'
 }
 
-function update(reader: ByteReader): Pick<UpdateMessage, 'relation' | 'row' | 'old'> {
+function insert(reader: ByteReader, bytes: number): InsertMessage {
+  return { kind: 'insert', relation: reader.uint32(), row: newTuple(reader), bytes }
+}
+
+function update(reader: ByteReader, bytes: number): UpdateMessage {
   const relation_ = reader.uint32()
   const kind = reader.uint8()
-  if (kind === 0x4e) return { relation: relation_, row: tuple(reader) }
-  const old = { kind: oldKind(kind), row: tuple(reader) }
-  return { relation: relation_, old, row: newTuple(reader) }
+  if (kind === 0x4e) return { kind: 'update', relation: relation_, row: reader.tuple(), bytes }
+  const old = { kind: oldKind(kind), row: reader.tuple() }
+  return { kind: 'update', relation: relation_, old, row: newTuple(reader), bytes }
+}
+
+function remove(reader: ByteReader, bytes: number): DeleteMessage {
+  return { kind: 'delete', relation: reader.uint32(), old: oldTuple(reader), bytes }
 }
 
 function newTuple(reader: ByteReader): Tuple {
   const kind = reader.uint8()
   if (kind !== 0x4e) throw protocolViolation(`the tuple type ${kind} in place of a new row`)
-  return tuple(reader)
+  return reader.tuple()
 }
 
 function oldTuple(reader: ByteReader): { kind: 'K' | 'O'; row: Tuple } {
-  return { kind: oldKind(reader.uint8()), row: tuple(reader) }
+  return { kind: oldKind(reader.uint8()), row: reader.tuple() }
 }
 
 function oldKind(kind: number): 'K' | 'O' {
   if (kind === 0x4b) return 'K'
   if (kind === 0x4f) return 'O'
   throw protocolViolation(`the tuple type ${kind} in place of an old row`)
-}
-
-function tuple(reader: ByteReader): Tuple {
-  const columns = count(reader, reader.uint16(), 1)
-  const row: Tuple = []
-  for (let i = 0; i < columns; i++) {
-    const kind = reader.uint8()
-    if (kind === 0x74) row.push(reader.text())
-    else if (kind === 0x6e) row.push(null)
-    else if (kind === 0x75) row.push(UNCHANGED)
-    // 'b' is binary, which is not asked for.
-    else throw protocolViolation(`the value format ${kind}`)
-  }
-  return row
 }
 
 function truncate(reader: ByteReader): Pick<TruncateMessage, 'relations' | 'cascade' | 'restartIdentity'> {
@@ -216,7 +212,7 @@ function logicalMessage(reader: ByteReader): { transactional: boolean; lsn: Lsn;
     transactional: (reader.uint8() & 1) !== 0,
     lsn: reader.lsn(),
     prefix: reader.cstring(),
-    content: reader.bytes(),
+    content: reader.blob(),
   }
 }
 

@@ -3,9 +3,12 @@ import type { Client } from 'pg'
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { errorText, MigrationError, sqlState } from '../errors.ts'
-import { formatLsn, parseLsn, type Lsn } from '../lsn.ts'
+import { formatLsn, type Lsn } from '../lsn.ts'
+import { protocolViolation } from './byte-reader.ts'
+import { takeCopyData, type CopyDataBlock } from './copy-both.ts'
 import { MessageQueue } from './message-queue.ts'
-import { PgoutputPlugin, type Decoded } from './pgoutput-plugin.ts'
+import { PgoutputDecoder } from './pgoutput.ts'
+import { PgoutputPlugin } from './pgoutput-plugin.ts'
 import type { PgoutputMessage } from './pgoutput-message.ts'
 import { endOwnWalsender, readSlot, slotLost } from './replication-slot.ts'
 
@@ -18,11 +21,12 @@ export type StreamMessage = PgoutputMessage | { kind: 'keepalive'; walEnd: Lsn }
  */
 export interface ReplicationStream extends AsyncDisposable {
   /**
-   * The next messages; none when there are none for `waitMs` or after {@link wake}.
+   * The next messages; none when there are none for `waitMs` or after {@link wake}. They are decoded one by one
+   * as they are taken, so that what follows a message that is not understood is never looked at.
    *
-   * @throws what ended the stream, after the last message before it
+   * @throws what ended the stream, after the last message before it; the iteration throws ProtocolViolation
    */
-  read(waitMs: number): Promise<StreamMessage[]>
+  read(waitMs: number): Promise<Iterable<StreamMessage>>
   wake(): void
   /** Everything up to this LSN (the end of a commit, or a keepalive's) is durable on the target. */
   acknowledge(lsn: Lsn): void
@@ -97,52 +101,48 @@ async function startStream(
   context: DatabaseContext,
   { slot, publications, startLsn, source, queueBytes = QUEUE_BYTES }: StreamOptions,
 ): Promise<ReplicationStream> {
-  const { timeout, encoding } = (
-    await source.query<{ timeout: string; encoding: string }>(
-      `select (select setting from pg_settings where name = 'wal_sender_timeout') as timeout,
-              current_setting('server_encoding') as encoding`,
+  const { timeout } = (
+    await source.query<{ timeout: string }>(
+      `select setting as timeout from pg_settings where name = 'wal_sender_timeout'`,
     )
   ).rows[0]!
-  const plugin = new PgoutputPlugin({ publications, checkUtf8: encoding === 'SQL_ASCII' })
+  let client: Client | undefined
+  let closing = false
+  const queue = new MessageQueue<CopyDataBlock>(queueBytes, (held) => {
+    const socket = client?.connection.stream
+    if (held) socket?.pause()
+    else socket?.resume()
+  })
+  const plugin = new PgoutputPlugin({
+    publications,
+    onClient(own) {
+      client = own
+      takeCopyData(own, (block) => {
+        if (!closing) queue.put(block, block.end - block.start)
+      })
+    },
+  })
   // Any other setting acknowledges what was received and not applied.
   const service = new LogicalReplicationService({}, { acknowledge: { auto: false, timeoutSeconds: 0 } })
   // It opens its connection without listening for errors until that is done: one that arrives in the same packet as
   // the end of the start-up would end the process.
   Object.assign(service, {
     async client(this: { _client: Client; _connection: Client['connection'] }) {
-      const client = await context.replication('follow')
-      client.on('error', (error) => service.emit('error', error))
-      this._client = client
-      this._connection = client.connection
-      return [client, client.connection]
+      const own = await context.replication('follow')
+      own.on('error', (error) => service.emit('error', error))
+      this._client = own
+      this._connection = own.connection
+      return [own, own.connection]
     },
   })
-  const queue = new MessageQueue<StreamMessage>(queueBytes, (held) => {
-    const socket = plugin.client?.connection.stream
-    if (held) socket?.pause()
-    else socket?.resume()
-  })
-
-  let closing = false
   let durable = startLsn
   // The library sends the LSN after the one it is given. Commit records often stand back to back, and the LSN
   // after a commit's end lies in the next one: the source would skip that transaction for ever.
   const sendStatus = (ping = false): void => void service.acknowledge(formatLsn(durable - 1n), ping)
 
-  service.on('data', (_lsn: string, message: Decoded) => {
-    if (closing) return
-    if (message.kind === 'malformed') queue.fail(message.error)
-    else queue.put(message, 'bytes' in message ? message.bytes : MESSAGE_BYTES)
-  })
-  service.on('heartbeat', (lsn: string, _time: number, shouldRespond: boolean) => {
-    const walEnd = parseLsn(lsn)
-    const last = queue.last
-    if (last?.kind === 'keepalive') last.walEnd = walEnd
-    else queue.put({ kind: 'keepalive', walEnd }, MESSAGE_BYTES)
-    if (shouldRespond) sendStatus()
-  })
   service.on('error', (error: Error) => queue.fail(error))
 
+  const decoder = new PgoutputDecoder()
   const started = new Promise<void>((resolve) => service.on('start', () => resolve()))
   const ended = service.subscribe(plugin, slot, formatLsn(startLsn)).then(
     () => queue.fail(new Error('Connection terminated by the source.')),
@@ -166,7 +166,9 @@ async function startStream(
   )
 
   return {
-    read: (waitMs) => queue.take(waitMs),
+    async read(waitMs) {
+      return messagesOf(await queue.take(waitMs), decoder, sendStatus)
+    },
     wake: () => queue.wake(),
     acknowledge(lsn) {
       if (lsn <= durable) return
@@ -180,7 +182,6 @@ async function startStream(
     async [Symbol.asyncDispose]() {
       closing = true
       clearInterval(timer)
-      const { client } = plugin
       if (client && !service.isStop()) {
         sendStatus()
         ;(client.connection as unknown as CopyConnection).endCopyFrom()
@@ -192,8 +193,38 @@ async function startStream(
   }
 }
 
-/** Bytes that a message without values stands for in the queue. */
-const MESSAGE_BYTES = 64
+/** What a walsender puts into CopyData: https://www.postgresql.org/docs/current/protocol-replication.html */
+const XLOG_DATA = 0x77 // w
+const KEEPALIVE = 0x6b // k
+/** Type byte and length of CopyData. */
+const COPY_DATA_HEAD = 5
+/** Type byte, start and end of the WAL data, time. */
+const XLOG_DATA_HEAD = 25
+
+/** Type byte, end of the WAL, time, whether an answer is asked for. */
+const KEEPALIVE_BYTES = 18
+
+/** @param reply answers a keepalive that asks for it */
+function* messagesOf(
+  blocks: readonly CopyDataBlock[],
+  decoder: PgoutputDecoder,
+  reply: () => void,
+): Generator<StreamMessage> {
+  for (const { bytes, start, end } of blocks) {
+    for (let offset = start; offset < end;) {
+      const next = offset + 1 + bytes.readUInt32BE(offset + 1)
+      const content = offset + COPY_DATA_HEAD
+      const kind = bytes[content]
+      if (kind === XLOG_DATA) yield decoder.decode(bytes, Math.min(content + XLOG_DATA_HEAD, next), next)
+      else if (kind === KEEPALIVE && next - content === KEEPALIVE_BYTES) {
+        // While this waits to be read, the messages that follow the clock keep the connection.
+        if (bytes[next - 1] === 1) reply()
+        yield { kind: 'keepalive', walEnd: bytes.readBigUInt64BE(content + 1) }
+      } else throw protocolViolation(`the walsender message ${kind}`)
+      offset = next
+    }
+  }
+}
 
 /** What the types of `pg` leave out of its connection. */
 interface CopyConnection {

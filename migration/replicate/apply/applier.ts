@@ -178,6 +178,8 @@ export class Applier {
   #change(plan: TablePlan, message: RowMessage): Promise<void> | undefined {
     const source = this.#open()
     if (source.skip || source.finalLsn < plan.point) return undefined
+    const { columns } = message.kind === 'delete' ? message.old.row : message.row
+    if (columns !== plan.width) throw protocolViolation(`a row of ${columns} values for ${plan.width} columns`)
     this.#begin(source)
     if (message.kind === 'insert') this.#group.insert(plan, message, source.finalLsn)
     else if (message.kind === 'update') this.#group.update(plan, message, source.finalLsn)

@@ -14,6 +14,9 @@ export async function prepareApplySession(session: Connection): Promise<void> {
   // Rows are found through the key's index. Left to itself, the planner reads a table of a few million rows whole
   // for each ten thousand keys; where there is no index, it still does.
   await session.query('set enable_seqscan = off; set enable_mergejoin = off; set random_page_cost = 1')
+  // The same statements come again and again, with arrays of which the planner knows nothing in any case: their plan
+  // is made once. https://www.postgresql.org/docs/current/sql-prepare.html#SQL-PREPARE-NOTES
+  await session.query('set plan_cache_mode = force_generic_plan')
   try {
     // Nothing fires before cutover in any case; where the role may set it, it holds also for what users add.
     await session.query('set session_replication_role = replica')

@@ -13,7 +13,7 @@ export function refusedTable({ statement, cause }: StatementRefused): string | u
 export function applyRefused(refused: StatementRefused): MigrationError {
   const { statement, cause } = refused
   const table = refusedTable(refused)
-  const row = statement?.row === undefined ? '' : ` (${statement.row})`
+  const row = statement?.row === undefined ? '' : ` (${statement.row()})`
   const lsn = statement?.lsn === undefined ? '' : `, in the transaction that committed at ${formatLsn(statement.lsn)}`
   return new MigrationError(
     'ApplyRefused',

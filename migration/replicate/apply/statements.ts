@@ -1,92 +1,162 @@
 import type { Lsn } from '../../lsn.ts'
 import { id } from '../../sql.ts'
-import { UNCHANGED, type Tuple, type Value } from '../pgoutput-message.ts'
+import { UNCHANGED, tupleValue, tupleValues, type Tuple, type Value } from '../tuple.ts'
+import { copyText, type CopiedValues } from './copy-text.ts'
 import type { PlanColumn, TablePlan } from './table-plan.ts'
-import { varcharArray } from './varchar-array.ts'
+import { varcharArrays } from './varchar-array.ts'
 
 /** A statement for the target, and what is known of it when its result comes or it fails. */
 export interface Statement {
   sql: string
-  params: (Buffer | string | null)[]
+  params: (Buffer | null)[]
+  /** What a COPY FROM STDIN reads, made piece by piece as it is sent. */
+  copy?: Iterable<Buffer>
   plan?: TablePlan
   kind: 'insert' | 'update' | 'delete' | 'truncate'
   /** Rows that it has to touch. */
   expected: number
   /** Of a statement for one row: its key or values, for error messages. */
-  row?: string
+  row?: () => string
   /** Commit of the source transaction that it belongs to, or the last of them. */
   lsn?: Lsn
 }
 
+/** From here on COPY is cheaper than an INSERT that is prepared once, and has to be read anew each time. */
+const COPY_ROWS = 8
+/** Bytes of rows that are not sent as parameters, which are in memory several times. */
+const PARAMETER_BYTES = 4 * 1024 * 1024
+
 /** Inserts rows, with the values of identity columns as they are. */
 export function insertRows(plan: TablePlan, rows: readonly Tuple[]): Statement {
   const { columns } = plan
-  const names = columns.map(({ name }) => id(name)).join(', ')
-  // Of a table without columns that are carried, only the number of rows counts.
-  const sql =
-    columns.length === 0
-      ? `insert into ${id(plan.schema, plan.table)} select from generate_series(1, ${rows.length})`
-      : `insert into ${id(plan.schema, plan.table)} (${names}) overriding system value
-         select ${columns.map(({ type }, i) => `v.c${i}::${type}`).join(', ')} from ${unnest(columns.length)}`
-  return {
-    sql,
-    params: columns.map(({ position }) => varcharArray(rows.map((row) => row[position]!))),
+  const statement = {
     plan,
     kind: 'insert',
     expected: rows.length,
-    ...(rows.length === 1 ? { row: describeRow(plan, rows[0]!) } : {}),
+    ...(rows.length === 1 ? { row: () => describeRow(plan, rows[0]!) } : {}),
+  } as const
+  if (columns.length === 0) {
+    // Of a table without columns that are carried, only the number of rows counts.
+    const sql = `insert into ${id(plan.schema, plan.table)} select from generate_series(1, ${rows.length})`
+    return { ...statement, sql, params: [] }
   }
+  const positions = columns.map(({ position }) => position)
+  if (rows.length >= COPY_ROWS || areLarge(rows)) {
+    return { ...statement, sql: memo(plan, 'copy', copySql), params: [], copy: copyText({ rows, positions }) }
+  }
+  return { ...statement, sql: memo(plan, 'insert', insertSql), params: varcharArrays(rows, positions) }
 }
 
-/** A row to write over another one, found by its key before the change. */
+function insertSql({ schema, table, columns }: TablePlan): string {
+  return `insert into ${id(schema, table)} (${columnList(columns)}) overriding system value
+          select ${columns.map(({ type }, i) => `v.c${i}::${type}`).join(', ')} from ${unnest(columns.length)}`
+}
+
+/** COPY gives identity columns the values that it reads: https://www.postgresql.org/docs/current/sql-copy.html */
+function copySql({ schema, table, columns }: TablePlan): string {
+  return `copy ${id(schema, table)} (${columnList(columns)}) from stdin`
+}
+
+/** A row to write over another one, found by the key in another row. */
 export interface KeyedUpdate {
-  key: readonly Value[]
+  /** A row with the key before the change. */
+  key: Tuple
   row: Tuple
 }
 
-/** Updates rows by key. The TOAST values that the source did not send are the same columns in all of them. */
-export function updateRows(plan: TablePlan, updates: readonly KeyedUpdate[]): Statement {
-  const key = plan.key!
-  const changesKey = updates.some(({ key: old, row }) => key.some(({ position }, i) => row[position] !== old[i]))
+/**
+ * Updates rows by key. The TOAST values that the source did not send are the same columns in all of them.
+ *
+ * @param moves the update gives its row another key
+ */
+export function updateRows(plan: TablePlan, updates: readonly KeyedUpdate[], moves = false): Statement[] {
+  const { keyPositions } = plan
+  const first = updates[0]!.row
+  const values = first.unchanged ? tupleValues(first) : undefined
   const set = plan.columns.filter(
-    (column) =>
-      updates[0]!.row[column.position] !== UNCHANGED && (changesKey || !key.some(({ name }) => name === column.name)),
+    ({ position }) => values?.[position] !== UNCHANGED && (moves || !keyPositions.includes(position)),
   )
+  const shape = `update ${set.map(({ position }) => position).join()}`
+  const rows = updates.map(({ row }) => row)
+  const keys = updates.map(({ key }) => key)
+  const statement = {
+    plan,
+    kind: 'update',
+    expected: updates.length,
+    ...(updates.length === 1 ? { row: () => describeRow(plan, keys[0]!) } : {}),
+  } as const
+  const setPositions = set.map(({ position }) => position)
+  if (areLarge(rows)) {
+    return [
+      ...stageValues(plan, [
+        { rows, positions: setPositions },
+        { rows: keys, positions: keyPositions },
+      ]),
+      { ...statement, sql: updateSql(plan, set, STAGED), params: [] },
+      { sql: `drop table ${STAGED}`, params: [], kind: 'update', expected: 0 },
+    ]
+  }
+  return [
+    {
+      ...statement,
+      sql: memo(plan, shape, () => updateSql(plan, set, unnest(set.length + keyPositions.length))),
+      params: [...varcharArrays(rows, setPositions), ...varcharArrays(keys, keyPositions)],
+    },
+  ]
+}
+
+/** @param from has the new values and then the key, as the columns c0, c1, … of v */
+function updateSql(plan: TablePlan, set: readonly PlanColumn[], from: string): string {
+  const key = plan.key!
   // All columns are key columns and none has changed: there is nothing to write, but the row has to be there.
   const assignments =
     set.length === 0
       ? `${id(key[0]!.name)} = t.${id(key[0]!.name)}`
       : set.map(({ name, type }, i) => `${id(name)} = v.c${i}::${type}`).join(', ')
-  const offset = set.length
-  return {
-    sql: `update only ${id(plan.schema, plan.table)} as t set ${assignments}
-            from ${unnest(offset + key.length)} where ${keyMatch(plan, offset)}`,
-    params: [
-      ...set.map(({ position }) => varcharArray(updates.map(({ row }) => row[position]!))),
-      ...key.map((_, i) => varcharArray(updates.map(({ key: values }) => values[i]!))),
-    ],
-    plan,
-    kind: 'update',
-    expected: updates.length,
-    ...(updates.length === 1 ? { row: describeKey(plan, updates[0]!.key) } : {}),
-  }
+  return `update only ${id(plan.schema, plan.table)} as t set ${assignments}
+            from ${from === STAGED ? `${STAGED} as v` : from} where ${keyMatch(plan, set.length)}`
 }
 
-export function deleteRows(plan: TablePlan, keys: readonly (readonly Value[])[]): Statement {
+const STAGED = 'pg_temp.pgflex_staged'
+
+/** Puts values of rows into a table of the session, for what is too large for parameters. */
+function stageValues(plan: TablePlan, parts: readonly CopiedValues[]): Statement[] {
+  const width = parts.reduce((sum, { positions }) => sum + positions.length, 0)
+  const columns = numbers(width).map((i) => `c${i} varchar`)
+  return [
+    { sql: `create table ${STAGED} (${columns.join(', ')})`, params: [], kind: 'update', expected: 0 },
+    {
+      sql: `copy ${STAGED} from stdin`,
+      params: [],
+      copy: copyText(...parts),
+      plan,
+      kind: 'update',
+      expected: parts[0]!.rows.length,
+    },
+  ]
+}
+
+export function deleteRows(plan: TablePlan, keys: readonly Tuple[]): Statement {
   return {
-    sql: `delete from only ${id(plan.schema, plan.table)} as t using ${unnest(plan.key!.length)} where ${keyMatch(plan, 0)}`,
-    params: plan.key!.map((_, i) => varcharArray(keys.map((key) => key[i]!))),
+    sql: memo(plan, 'delete', deleteSql),
+    params: varcharArrays(keys, plan.keyPositions),
     plan,
     kind: 'delete',
     expected: keys.length,
-    ...(keys.length === 1 ? { row: describeKey(plan, keys[0]!) } : {}),
+    ...(keys.length === 1 ? { row: () => describeRow(plan, keys[0]!) } : {}),
   }
+}
+
+function deleteSql(plan: TablePlan): string {
+  return `delete from only ${id(plan.schema, plan.table)} as t
+           using ${unnest(plan.keyPositions.length)} where ${keyMatch(plan, 0)}`
 }
 
 /** Updates one row that looks like the old one in every column; of several that do, any one is right. */
 export function updateAlike(plan: TablePlan, old: Tuple, row: Tuple): Statement {
-  const set = plan.columns.filter(({ position }) => row[position] !== UNCHANGED)
-  const params = set.map(({ position }) => parameter(row[position]!))
+  const values = tupleValues(row)
+  const set = plan.columns.filter(({ position }) => values[position] !== UNCHANGED)
+  const params = set.map(({ position }) => sent(values[position]!))
   const match = alike(plan, old, params)
   const assignments =
     set.length === 0
@@ -98,13 +168,13 @@ export function updateAlike(plan: TablePlan, old: Tuple, row: Tuple): Statement 
     plan,
     kind: 'update',
     expected: 1,
-    row: describeRow(plan, old),
+    row: () => describeRow(plan, old),
   }
 }
 
 /** Deletes one row that looks like the old one in every column. */
 export function deleteAlike(plan: TablePlan, old: Tuple): Statement {
-  const params: (Buffer | string | null)[] = []
+  const params: (Buffer | null)[] = []
   const match = alike(plan, old, params)
   return {
     sql: `delete from only ${id(plan.schema, plan.table)} as t where ${match}`,
@@ -112,7 +182,7 @@ export function deleteAlike(plan: TablePlan, old: Tuple): Statement {
     plan,
     kind: 'delete',
     expected: 1,
-    row: describeRow(plan, old),
+    row: () => describeRow(plan, old),
   }
 }
 
@@ -131,10 +201,26 @@ export function truncateTables(plans: readonly TablePlan[], restartIdentity: boo
   }
 }
 
+function memo(plan: TablePlan, shape: string, make: (plan: TablePlan) => string): string {
+  let sql = plan.sql.get(shape)
+  if (sql === undefined) plan.sql.set(shape, (sql = make(plan)))
+  return sql
+}
+
+function areLarge(rows: readonly Tuple[]): boolean {
+  let bytes = 0
+  for (const { start, end } of rows) bytes += end - start
+  return bytes > PARAMETER_BYTES
+}
+
+const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
+
+const columnList = (columns: readonly PlanColumn[]): string => columns.map(({ name }) => id(name)).join(', ')
+
 /** Arrays side by side as the table v with the columns c0, c1, … */
 function unnest(columns: number): string {
-  const numbers = Array.from({ length: columns }, (_, i) => i)
-  return `unnest(${numbers.map((i) => `$${i + 1}::varchar[]`).join(', ')}) as v (${numbers.map((i) => `c${i}`).join(', ')})`
+  const all = numbers(columns)
+  return `unnest(${all.map((i) => `$${i + 1}::varchar[]`).join(', ')}) as v (${all.map((i) => `c${i}`).join(', ')})`
 }
 
 function keyMatch(plan: TablePlan, offset: number): string {
@@ -144,11 +230,12 @@ function keyMatch(plan: TablePlan, offset: number): string {
 }
 
 /** NULL is alike to NULL. Types that have no `=`, or one that is true for different values, are compared by their text. */
-function alike(plan: TablePlan, old: Tuple, params: (Buffer | string | null)[]): string {
+function alike(plan: TablePlan, old: Tuple, params: (Buffer | null)[]): string {
+  const values = tupleValues(old)
   const conditions = plan.columns.map((column) => {
-    const value = old[column.position]!
+    const value = sent(values[column.position]!)
     if (value === null) return `${id(column.name)} is null`
-    params.push(parameter(value))
+    params.push(value)
     return sameValue(column, params.length)
   })
   return `t.ctid = (select ctid from only ${id(plan.schema, plan.table)} where ${conditions.join(' and ') || 'true'} limit 1)`
@@ -162,25 +249,28 @@ function sameValue({ name, type, imageEqual }: PlanColumn, parameterNumber: numb
 }
 
 /** node-postgres sends bytes in binary format, which for varchar is its text. */
-function parameter(value: Value): Buffer | string | null {
+function sent(value: Value): Buffer | null {
   if (value === UNCHANGED) throw new Error('A TOAST value that was not sent can not be written.')
   return value
 }
 
-function describeKey(plan: TablePlan, key: readonly Value[]): string {
-  return plan.key!.map(({ name }, i) => `${name}=${show(key[i]!)}`).join(', ')
+/** Only the key: other values are nobody's business in an error message. */
+function describeRow({ key }: TablePlan, row: Tuple): string {
+  if (!key) return 'a row of a table without key'
+  return key.map(({ name, position }) => `${name}=${show(tupleValue(row, position))}`).join(', ')
 }
 
-/** Only the key: other values are nobody's business in an error message. */
-function describeRow(plan: TablePlan, row: Tuple): string {
-  return plan.key
-    ? describeKey(
-        plan,
-        plan.key.map(({ position }) => row[position]!),
-      )
-    : 'a row of a table without key'
-}
+/** Characters of a value in an error message. */
+const SHOWN = 100
 
 function show(value: Value): string {
-  return typeof value === 'string' ? value.slice(0, 100) : value === null ? 'null' : '…'
+  // Up to four bytes a character.
+  return Buffer.isBuffer(value)
+    ? value
+        .subarray(0, 4 * SHOWN)
+        .toString('utf8')
+        .slice(0, SHOWN)
+    : value === null
+      ? 'null'
+      : '…'
 }

@@ -1,11 +1,22 @@
 import { MigrationError } from '../../errors.ts'
-import { UNCHANGED, type DeleteMessage, type Tuple, type UpdateMessage, type Value } from '../pgoutput-message.ts'
-import { deleteAlike, deleteRows, insertRows, updateAlike, updateRows, type Statement } from './statements.ts'
-import { keyText, keyValues, type TablePlan } from './table-plan.ts'
+import type { DeleteMessage, UpdateMessage } from '../pgoutput-message.ts'
+import { mergeTuples, tupleValues, UNCHANGED, type Tuple } from '../tuple.ts'
+import { lacksKey, movesKey, rowKey, type RowKey } from './row-key.ts'
+import {
+  deleteAlike,
+  deleteRows,
+  insertRows,
+  updateAlike,
+  updateRows,
+  type KeyedUpdate,
+  type Statement,
+} from './statements.ts'
+import type { TablePlan } from './table-plan.ts'
 
 /** What has become of one row since the last statements were made. */
 interface RowState {
-  key: Value[]
+  /** A row with its key. */
+  key: Tuple
   /** It stood on the target before, and was deleted. */
   deleted: boolean
   /** Its last state, unless it is gone. */
@@ -22,8 +33,9 @@ interface RowState {
  */
 export class TableChanges {
   readonly plan: TablePlan
-  readonly #rows = new Map<string, RowState>()
-  /** Where the order of the source is kept: inserts that nothing else has followed yet. */
+  /** Rows by key; undefined as long as nothing but inserts has come, whose keys nobody has asked for. */
+  #rows: Map<RowKey, RowState> | undefined
+  /** Inserts that nothing else has followed yet. */
   #inserts: Tuple[] = []
 
   constructor(plan: TablePlan) {
@@ -32,18 +44,19 @@ export class TableChanges {
 
   /** @returns statements that come before anything later of this table */
   insert(row: Tuple): Statement[] {
-    const { key, order } = this.plan
-    if (!key || order !== 'lastStates') {
+    const { keyPositions, order } = this.plan
+    if (!this.#rows) {
       this.#inserts.push(row)
-      return order === 'rowByRow' ? this.take() : []
+      return order === 'rowByRow' ? this.take() : NOTHING
     }
-    const values = keyValues(key, row)
-    const text = keyText(values)
-    const state = this.#rows.get(text)
+    const key = rowKey(row, keyPositions)
+    const state = this.#rows.get(key)
     // A row of that key is there already, as far as we know: the target says what to think of it.
-    const before = state?.row ? this.take() : []
-    if (state && !state.row) Object.assign(state, { row, inserted: true })
-    else this.#rows.set(text, { key: values, deleted: false, row, inserted: true })
+    const before = state?.row ? this.#takeAll() : NOTHING
+    if (state && !state.row) {
+      state.row = row
+      state.inserted = true
+    } else this.#rows.set(key, { key: row, deleted: false, row, inserted: true })
     return before
   }
 
@@ -54,18 +67,24 @@ export class TableChanges {
       if (!plan.full || old?.kind !== 'O') throw keyMissing(plan)
       return [...this.take(), updateAlike(plan, old.row, row)]
     }
-    const values = keyValues(plan.key, old?.row ?? row)
-    if (values.includes(UNCHANGED)) throw keyMissing(plan)
-    const text = keyText(values)
-    const next = keyValues(plan.key, row).map((value, i) => (value === UNCHANGED ? values[i]! : value))
-    const moves = old !== undefined && keyText(next) !== text
-    if (moves || plan.order !== 'lastStates') return [...this.take(), updateRows(plan, [{ key: values, row }])]
-    const state = this.#rows.get(text)
+    const before = old?.row ?? row
+    if (lacksKey(before, plan.keyPositions)) throw keyMissing(plan)
+    const moves = old !== undefined && movesKey(old.row, row, plan.keyPositions)
+    if (moves || plan.order !== 'lastStates') {
+      return [...this.take(), ...updateRows(plan, [{ key: before, row }], moves)]
+    }
+    const first = this.#index()
+    const rows = this.#rows!
+    const key = rowKey(before, plan.keyPositions)
+    const state = rows.get(key)
+    if (state?.row) {
+      state.row = mergeTuples(state.row, row)
+      return first
+    }
     // Deleted before, as far as we know: the update will touch no row, and be counted.
-    const before = state && !state.row ? this.take() : []
-    if (state?.row) state.row = merge(state.row, row)
-    else this.#rows.set(text, { key: values, deleted: false, row, inserted: false })
-    return before
+    const earlier = state ? this.#takeAll() : NOTHING
+    rows.set(key, { key: before, deleted: false, row, inserted: false })
+    return joined(first, earlier)
   }
 
   /** @returns statements that come before anything later of this table */
@@ -75,58 +94,85 @@ export class TableChanges {
       if (!plan.full || old.kind !== 'O') throw keyMissing(plan)
       return [...this.take(), deleteAlike(plan, old.row)]
     }
-    const values = keyValues(plan.key, old.row)
-    if (values.includes(UNCHANGED)) throw keyMissing(plan)
-    if (plan.order !== 'lastStates') return [...this.take(), deleteRows(plan, [values])]
-    const text = keyText(values)
-    const state = this.#rows.get(text)
-    const before = state && !state.row ? this.take() : []
-    if (!state?.row) this.#rows.set(text, { key: values, deleted: true, row: undefined, inserted: false })
-    else if (state.inserted && !state.deleted) this.#rows.delete(text)
-    else Object.assign(state, { deleted: true, row: undefined, inserted: false })
+    if (lacksKey(old.row, plan.keyPositions)) throw keyMissing(plan)
+    if (plan.order !== 'lastStates') return [...this.take(), deleteRows(plan, [old.row])]
+    const first = this.#index()
+    const rows = this.#rows!
+    const key = rowKey(old.row, plan.keyPositions)
+    const state = rows.get(key)
+    const earlier = state && !state.row ? this.#takeAll() : NOTHING
+    if (!state?.row) rows.set(key, { key: old.row, deleted: true, row: undefined, inserted: false })
+    else if (state.inserted && !state.deleted) rows.delete(key)
+    else {
+      state.deleted = true
+      state.row = undefined
+      state.inserted = false
+    }
+    return joined(first, earlier)
+  }
+
+  /** The statements for all that has come so far. */
+  take(): Statement[] {
+    const statements = this.#takeAll()
+    this.#rows = undefined
+    return statements
+  }
+
+  /** Looks rows up by their keys from now on. @returns statements that come before anything later of this table */
+  #index(): Statement[] {
+    if (this.#rows) return NOTHING
+    const { keyPositions } = this.plan
+    const rows = new Map<RowKey, RowState>()
+    const inserts = this.#inserts
+    for (const row of inserts) rows.set(rowKey(row, keyPositions), { key: row, deleted: false, row, inserted: true })
+    // Two rows of one key: the target says what to think of it.
+    const before = rows.size < inserts.length ? this.#takeAll() : NOTHING
+    if (before.length > 0) rows.clear()
+    this.#inserts = []
+    this.#rows = rows
     return before
   }
 
-  /** The statements for all that has come so far: deletes first, so that inserts of the same keys find them free. */
-  take(): Statement[] {
+  /** Deletes first, so that inserts of the same keys find them free. */
+  #takeAll(): Statement[] {
     const { plan } = this
-    const states = [...this.#rows.values()]
     const inserts = this.#inserts
-    this.#rows.clear()
-    this.#inserts = []
-    const deletes: Value[][] = []
-    const updates = new Map<string, RowState[]>()
-    for (const state of states) {
-      if (state.deleted) deletes.push(state.key)
-      if (!state.row) continue
-      if (state.inserted) inserts.push(state.row)
+    const deletes: Tuple[] = []
+    const updates = new Map<string, KeyedUpdate[]>()
+    for (const { key, deleted, row, inserted } of this.#rows?.values() ?? []) {
+      if (deleted) deletes.push(key)
+      if (!row) continue
+      if (inserted) inserts.push(row)
       else {
-        const columns = presentColumns(state.row)
+        const columns = presentColumns(row)
         const alike = updates.get(columns)
-        if (alike) alike.push(state)
-        else updates.set(columns, [state])
+        if (alike) alike.push({ key, row })
+        else updates.set(columns, [{ key, row }])
       }
     }
+    this.#inserts = []
+    this.#rows?.clear()
     return [
       ...(deletes.length > 0 ? [deleteRows(plan, deletes)] : []),
-      ...[...updates.values()].map((alike) =>
-        updateRows(
-          plan,
-          alike.map(({ key, row }) => ({ key, row: row! })),
-        ),
-      ),
+      ...[...updates.values()].flatMap((alike) => updateRows(plan, alike)),
       ...(inserts.length > 0 ? [insertRows(plan, inserts)] : []),
     ]
   }
 }
 
-/** Which columns an update has values for. */
-function presentColumns(row: Tuple): string {
-  return row.includes(UNCHANGED) ? row.map((value) => (value === UNCHANGED ? '0' : '1')).join('') : ''
+const NOTHING: Statement[] = []
+
+function joined(first: Statement[], second: Statement[]): Statement[] {
+  if (first.length === 0) return second
+  return second.length === 0 ? first : [...first, ...second]
 }
 
-function merge(before: Tuple, after: Tuple): Tuple {
-  return after.map((value, i) => (value === UNCHANGED ? before[i]! : value))
+/** Which columns an update has values for. */
+function presentColumns(row: Tuple): string {
+  if (!row.unchanged) return ''
+  return tupleValues(row)
+    .map((value) => (value === UNCHANGED ? '0' : '1'))
+    .join('')
 }
 
 /** Never guess which row is meant. */

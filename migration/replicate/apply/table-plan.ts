@@ -1,6 +1,6 @@
 import { MigrationError } from '../../errors.ts'
 import type { Lsn } from '../../lsn.ts'
-import type { Relation, Tuple, Value } from '../pgoutput-message.ts'
+import type { Relation } from '../pgoutput-message.ts'
 import type { TargetTable } from './target-table.ts'
 
 export interface PlanColumn {
@@ -29,13 +29,19 @@ export interface TablePlan {
   /** P(t): changes of transactions that commit at or after it are applied. */
   point: Lsn
   columns: PlanColumn[]
+  /** Number of values in a row of the source. */
+  width: number
   /** What finds a row; undefined when rows can only be found by all their values, or not at all. */
   key: KeyColumn[] | undefined
+  /** Where the values of the key stand in a row. */
+  keyPositions: number[]
   /** The old row of UPDATE and DELETE comes whole. */
   full: boolean
   order: ApplyOrder
   /** Names, types and identity as the source described them, to notice when they change. */
   signature: string
+  /** SQL that has been made for the table, so that it is made once. */
+  sql: Map<string, string>
 }
 
 /** What a relation says that matters to a plan: it is sent again also when nothing has changed. */
@@ -63,15 +69,19 @@ export function planTable(relation: Relation, target: TargetTable, point: Lsn, o
     return column.generated ? [] : [{ name, type: column.type, imageEqual: column.imageEqual, position }]
   })
   const full = relation.replicaIdentity === 'f'
+  const key = keyOf(relation, target, columns)
   return {
     schema: relation.schema,
     table: relation.name,
     point,
     columns,
-    key: keyOf(relation, target, columns),
+    width: relation.columns.length,
+    key,
+    keyPositions: key?.map(({ position }) => position) ?? [],
     full,
     order,
     signature: relationSignature(relation),
+    sql: new Map(),
   }
 }
 
@@ -94,20 +104,4 @@ function keyOf(relation: Relation, target: TargetTable, columns: PlanColumn[]): 
   )
   const operators = new Map(index?.columns.map(({ name, operator }) => [name, operator]))
   return flagged.map((column) => ({ ...column, operator: operators.get(column.name) ?? 'operator(pg_catalog.=)' }))
-}
-
-/** The key values of a row. */
-export function keyValues(key: readonly KeyColumn[], row: Tuple): Value[] {
-  return key.map(({ position }) => row[position]!)
-}
-
-/** One text for the values of a key, different for different values: text of PostgreSQL holds no zero byte. */
-export function keyText(values: readonly Value[]): string {
-  const [first] = values
-  if (values.length === 1 && typeof first === 'string') return first
-  return values
-    .map((value) =>
-      typeof value === 'string' ? value : Buffer.isBuffer(value) ? `\0${value.toString('latin1')}` : '\0',
-    )
-    .join('\0')
 }

@@ -4,6 +4,8 @@ import { checkFence, type Lease } from '../../control/lease.ts'
 import { isTransient, MigrationError, sqlState } from '../../errors.ts'
 import { formatLsn, type Lsn } from '../../lsn.ts'
 import type { ChangeCounts } from './change-counts.ts'
+import { copyIn } from './copy-in.ts'
+import { PreparedStatements } from './prepared-statements.ts'
 import type { Statement } from './statements.ts'
 import type { TablePlan } from './table-plan.ts'
 
@@ -53,12 +55,14 @@ export class TargetTransaction {
   readonly #session: Connection
   readonly #lease: Lease
   readonly #slot: string
+  readonly #prepared: PreparedStatements
   #open = false
   #missed = 0
 
   /** @param session prepared by prepareApplySession, and used for nothing else */
   constructor(session: Connection, lease: Lease, slot: string) {
     this.#session = session
+    this.#prepared = PreparedStatements.of(session)
     this.#lease = lease
     this.#slot = slot
   }
@@ -72,25 +76,40 @@ export class TargetTransaction {
    */
   async write(statements: readonly Statement[], end?: GroupEnd): Promise<MissedRows[]> {
     const sent: { statement?: Statement; result: Promise<QueryResult> }[] = []
+    const failed = new AbortController()
+    const send = (result: Promise<QueryResult>, statement?: Statement): void => {
+      result.catch(() => failed.abort())
+      sent.push({ result, ...(statement ? { statement } : {}) })
+    }
     if (!this.#open) {
       this.#missed = 0
-      sent.push({ result: this.#session.query('begin') })
-      // A unique constraint that may be broken inside a transaction of the source may be broken inside ours.
-      sent.push({ result: this.#session.query('set constraints all deferred') })
       this.#open = true
+      // A unique constraint that may be broken inside a transaction of the source may be broken inside ours.
+      send(this.#session.query('begin; set constraints all deferred'))
     }
     for (const statement of statements) {
-      const { sql, params } = statement
-      sent.push({ statement, result: params.length > 0 ? this.#session.query(sql, params) : this.#session.query(sql) })
+      const { sql, params, copy } = statement
+      if (copy) {
+        const { result, sent: handedOver } = copyIn(this.#session, sql, copy)
+        send(result, statement)
+        await handedOver
+      } else send(this.#prepared.query(sql, params), statement)
+      // What follows a failure fails as well.
+      if (failed.signal.aborted) break
     }
+    // The fence last: it holds the lease's row until the commit, and a group may take long.
+    const ending =
+      end && !failed.signal.aborted ? [this.#moveProgress(end), checkFence(this.#session, this.#lease)] : []
     const results = await Promise.allSettled(sent.map(({ result }) => result))
+    const ended = await Promise.allSettled(ending)
     const missed: MissedRows[] = []
     for (const [i, result] of results.entries()) {
       const { statement } = sent[i]!
       if (result.status === 'rejected') throw await this.#refuse(statement, result.reason)
       if (statement) missed.push(...this.#checkRows(statement, result.value.rowCount ?? 0))
     }
-    if (end) await this.#commit(end)
+    for (const result of ended) if (result.status === 'rejected') throw await this.#refuse(undefined, result.reason)
+    if (end) await this.#commit()
     return missed
   }
 
@@ -105,7 +124,7 @@ export class TargetTransaction {
     if (touched > expected || kind === 'insert') {
       throw new MigrationError(
         'RowCountMismatch',
-        `A change of ${expected} rows of ${plan.schema}.${plan.table} touched ${touched} rows on the target${row === undefined ? '' : ` (${row})`}.`,
+        `A change of ${expected} rows of ${plan.schema}.${plan.table} touched ${touched} rows on the target${row === undefined ? '' : ` (${row()})`}.`,
         {
           hint: 'Its replica identity is not unique on the target; see that the primary key or unique index exists there.',
           target: 'target',
@@ -113,15 +132,14 @@ export class TargetTransaction {
       )
     }
     this.#missed += expected - touched
-    return [{ plan, rows: expected - touched, ...(row === undefined ? {} : { row }) }]
+    return [{ plan, rows: expected - touched, ...(row === undefined ? {} : { row: row() }) }]
   }
 
-  async #commit({ endLsn, counts }: GroupEnd): Promise<void> {
-    // The fence last: it holds the lease's row until the commit, and a group may take long.
-    const moving = this.#session.query(
+  async #moveProgress({ endLsn, counts }: GroupEnd): Promise<void> {
+    const { rowCount } = await this.#prepared.query(
       `update pgflex.progress
           set applied_lsn = $2, inserts = inserts + $3, updates = updates + $4, deletes = deletes + $5,
-              truncates = truncates + $6, transactions = transactions + $7, missed = missed + $8
+              truncates = truncates + $6, transactions = transactions + $7
         where slot = $1 and applied_lsn < $2`,
       [
         this.#slot,
@@ -131,18 +149,22 @@ export class TargetTransaction {
         counts.deletes,
         counts.truncates,
         counts.transactions,
-        this.#missed,
       ],
     )
-    const [moved, fence] = await Promise.allSettled([moving, checkFence(this.#session, this.#lease)])
-    if (moved.status === 'rejected') throw await this.#refuse(undefined, moved.reason)
-    if (fence.status === 'rejected') throw fence.reason
-    if (moved.value.rowCount !== 1) {
-      throw new MigrationError(
-        'ProgressConflict',
-        `The progress of ${this.#slot} is not before ${formatLsn(endLsn)}: these changes have been applied already.`,
-        { retryable: true },
-      )
+    if (rowCount === 1) return
+    throw new MigrationError(
+      'ProgressConflict',
+      `The progress of ${this.#slot} is not before ${formatLsn(endLsn)}: these changes have been applied already.`,
+      { retryable: true },
+    )
+  }
+
+  async #commit(): Promise<void> {
+    if (this.#missed > 0) {
+      await this.#session.query('update pgflex.progress set missed = missed + $2 where slot = $1', [
+        this.#slot,
+        this.#missed,
+      ])
     }
     try {
       const { command } = await this.#session.query('commit')

@@ -1,9 +1,5 @@
-import {
-  UNCHANGED,
-  type PgoutputMessage,
-  type Relation,
-  type Tuple,
-} from '../../../migration/replicate/pgoutput-message.ts'
+import type { PgoutputMessage, Relation } from '../../../migration/replicate/pgoutput-message.ts'
+import { tupleValues, UNCHANGED, type Tuple } from '../../../migration/replicate/tuple.ts'
 
 const int = (bytes: number, value: number | bigint): Buffer => {
   const buffer = Buffer.alloc(bytes)
@@ -17,12 +13,11 @@ const time = (ms: number): Buffer => int(8, BigInt(Math.round((ms - 946_684_800_
 
 function tuple(row: Tuple): Buffer {
   return Buffer.concat([
-    int(2, row.length),
-    ...row.map((value) => {
+    int(2, row.columns),
+    ...tupleValues(row).map((value) => {
       if (value === null) return letter('n')
       if (value === UNCHANGED) return letter('u')
-      const bytes = Buffer.from(value)
-      return Buffer.concat([letter('t'), int(4, bytes.length), bytes])
+      return Buffer.concat([letter('t'), int(4, value.length), value])
     }),
   ])
 }

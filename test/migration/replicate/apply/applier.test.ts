@@ -6,6 +6,7 @@ import { TargetTables } from '../../../../migration/replicate/apply/target-table
 import type { GroupEnd } from '../../../../migration/replicate/apply/target-transaction.ts'
 import { planTable } from '../../../../migration/replicate/apply/table-plan.ts'
 import type { PgoutputMessage, Relation } from '../../../../migration/replicate/pgoutput-message.ts'
+import { tupleOf } from '../../../../migration/replicate/tuple.ts'
 
 const RELATION: Relation = {
   oid: 1,
@@ -74,7 +75,12 @@ function applierOf(appliedLsn: Lsn): { applier: Applier; acknowledged: Lsn[]; wr
 }
 
 const begin = (finalLsn: Lsn): PgoutputMessage => ({ kind: 'begin', finalLsn, commitTime: Number(finalLsn), xid: 1 })
-const insert = (value: string, relation = 1): PgoutputMessage => ({ kind: 'insert', relation, row: [value], bytes: 30 })
+const insert = (value: string, relation = 1): PgoutputMessage => ({
+  kind: 'insert',
+  relation,
+  row: tupleOf([value]),
+  bytes: 30,
+})
 const commit = (endLsn: Lsn): PgoutputMessage => ({ kind: 'commit', commitLsn: endLsn - 10n, endLsn, commitTime: 0 })
 const keepalive = (walEnd: Lsn): { kind: 'keepalive'; walEnd: Lsn } => ({ kind: 'keepalive', walEnd })
 

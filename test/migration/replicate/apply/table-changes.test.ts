@@ -2,7 +2,8 @@ import { expect, test } from 'vitest'
 import { planTable, type ApplyOrder, type TablePlan } from '../../../../migration/replicate/apply/table-plan.ts'
 import { TableChanges } from '../../../../migration/replicate/apply/table-changes.ts'
 import type { Statement } from '../../../../migration/replicate/apply/statements.ts'
-import { UNCHANGED, type Relation, type Tuple } from '../../../../migration/replicate/pgoutput-message.ts'
+import type { Relation } from '../../../../migration/replicate/pgoutput-message.ts'
+import { tupleOf, UNCHANGED, type Tuple, type Value } from '../../../../migration/replicate/tuple.ts'
 
 const COLUMNS = ['id', 'a', 'b']
 
@@ -44,22 +45,25 @@ function show(statements: Statement[]): unknown[] {
   return statements.map(({ kind, params }) => [kind, ...params.map(values)])
 }
 
-const update = (row: Tuple, old?: Tuple): { row: Tuple; old?: { kind: 'K'; row: Tuple } } => ({
-  row,
-  ...(old ? { old: { kind: 'K', row: old } } : {}),
+type Row = (string | Value)[]
+const update = (row: Row, old?: Row): { row: Tuple; old?: { kind: 'K'; row: Tuple } } => ({
+  row: tupleOf(row),
+  ...(old ? { old: { kind: 'K', row: tupleOf(old) } } : {}),
 })
-const gone = (id: string): { old: { kind: 'K'; row: Tuple } } => ({ old: { kind: 'K', row: [id, null, null] } })
+const gone = (id: string): { old: { kind: 'K'; row: Tuple } } => ({
+  old: { kind: 'K', row: tupleOf([id, null, null]) },
+})
 
 test('the last state of each row is written: deletes, updates with the same columns, inserts', () => {
   const changes = new TableChanges(planOf())
-  changes.insert(['1', 'a', 'b'])
+  changes.insert(tupleOf(['1', 'a', 'b']))
   changes.update(update(['1', 'c', UNCHANGED]))
   changes.update(update(['2', 'x', 'y']))
   changes.update(update(['2', 'z', UNCHANGED]))
   changes.update(update(['3', 'p', UNCHANGED]))
   changes.delete(gone('4'))
-  changes.insert(['4', 'new', null])
-  changes.insert(['5', 'a', 'b'])
+  changes.insert(tupleOf(['4', 'new', null]))
+  changes.insert(tupleOf(['5', 'a', 'b']))
   changes.delete(gone('5'))
   changes.update(update(['6', 'a', 'b']))
   changes.delete(gone('6'))
@@ -74,7 +78,7 @@ test('the last state of each row is written: deletes, updates with the same colu
 
 test('a changed key is written by itself, after what came before', () => {
   const changes = new TableChanges(planOf())
-  expect(changes.insert(['1', 'a', 'b'])).toEqual([])
+  expect(changes.insert(tupleOf(['1', 'a', 'b']))).toEqual([])
   expect(show(changes.update(update(['2', 'a', UNCHANGED], ['1', null, null])))).toEqual([
     ['insert', ['1'], ['a'], ['b']],
     ['update', ['2'], ['a'], ['1']],
@@ -86,21 +90,21 @@ test('what can not be is left for the target to say', () => {
   const changes = new TableChanges(planOf())
   changes.delete(gone('1'))
   expect(show(changes.update(update(['1', 'a', 'b'])))).toEqual([['delete', ['1']]])
-  expect(show(changes.insert(['1', 'c', 'd']))).toEqual([['update', ['a'], ['b'], ['1']]])
+  expect(show(changes.insert(tupleOf(['1', 'c', 'd'])))).toEqual([['update', ['a'], ['b'], ['1']]])
   expect(show(changes.take())).toEqual([['insert', ['1'], ['c'], ['d']]])
 })
 
 test('in the order of the source, only inserts that follow each other go together', () => {
   const changes = new TableChanges(planOf({ order: 'inOrder' }))
-  changes.insert(['1', 'a', 'b'])
-  changes.insert(['2', 'a', 'b'])
+  changes.insert(tupleOf(['1', 'a', 'b']))
+  changes.insert(tupleOf(['2', 'a', 'b']))
   expect(show(changes.update(update(['1', 'c', 'd'])))).toEqual([
     ['insert', ['1', '2'], ['a', 'a'], ['b', 'b']],
     ['update', ['c'], ['d'], ['1']],
   ])
   expect(show(changes.delete(gone('2')))).toEqual([['delete', ['2']]])
   const single = new TableChanges(planOf({ order: 'rowByRow' }))
-  expect(show(single.insert(['1', 'a', 'b']))).toEqual([['insert', ['1'], ['a'], ['b']]])
+  expect(show(single.insert(tupleOf(['1', 'a', 'b'])))).toEqual([['insert', ['1'], ['a'], ['b']]])
 })
 
 test('a change without its key is never guessed', () => {
