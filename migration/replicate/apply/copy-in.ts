@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import pg from 'pg'
 import type { Connection } from '../../connect.ts'
 
@@ -41,9 +40,9 @@ class CopyIn extends pg.Query {
     else {
       this.sent = (async () => {
         do {
-          // A socket that is lost never drains; the query fails by itself.
+          await drained(stream)
+          // The query fails by itself.
           if (stream.destroyed) return
-          await Promise.race([once(stream, 'drain'), once(stream, 'close')]).catch(() => {})
         } while (!write(stream, pieces))
         copy.endCopyFrom()
       })()
@@ -51,6 +50,18 @@ class CopyIn extends pg.Query {
   }
 
   handleCopyInResponse(): void {}
+}
+
+/** Waits until the socket has sent what it was given, or is lost: then it never will. */
+function drained(stream: CopyConnection['stream']): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      stream.off('drain', done).off('close', done)
+      resolve()
+    }
+    stream.once('drain', done).once('close', done)
+    if (stream.destroyed) done()
+  })
 }
 
 /** Sends pieces as long as the socket may be expected to keep up. @returns whether that was all */

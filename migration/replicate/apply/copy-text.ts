@@ -1,13 +1,7 @@
-import { NULL_LENGTH, readValues, type Tuple } from '../tuple.ts'
+import { NULL_LENGTH, readValues, valueRoom, type Tuple } from '../tuple.ts'
 
 /** Bytes of a piece: large beside what a piece costs, small beside what may be in memory. */
 const PIECE_BYTES = 256 * 1024
-/** Bytes of a value that are looked at at a time; escaping at most doubles them. */
-const SLICE_BYTES = 64 * 1024
-
-/** Room for a tab, a NULL and a newline, which is therefore always there when a value has been written. */
-const DELIMITERS_BYTES = 4
-
 const BACKSLASH = 0x5c
 const TAB = 0x09
 const NEWLINE = 0x0a
@@ -25,46 +19,77 @@ export interface CopiedValues {
  * https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS
  */
 export function* copyText(...parts: readonly CopiedValues[]): Generator<Buffer> {
-  // Its own: others read rows while this waits for its next piece to be asked for.
-  const values = new Int32Array(2 * Math.max(...parts.map(({ rows }) => rows[0]?.columns ?? 0)))
   const count = parts[0]?.rows.length ?? 0
-  let piece = Buffer.allocUnsafe(PIECE_BYTES)
+  for (let n = 0; n < count;) {
+    const piece = Buffer.allocUnsafe(PIECE_BYTES)
+    const filled = fill(parts, n, piece)
+    if (filled.size > 0) yield piece.subarray(0, filled.size)
+    if (filled.next === n) yield* largeRow(parts, n++)
+    else n = filled.next
+  }
+}
+
+const room = valueRoom()
+
+/** Writes whole rows from `first` on, as many as fit for certain. A loop of its own: one that yields is not compiled. */
+function fill(parts: readonly CopiedValues[], first: number, piece: Buffer): { next: number; size: number } {
+  const count = parts[0]!.rows.length
   let size = 0
-  for (let n = 0; n < count; n++) {
-    let column = 0
+  for (let n = first; n < count; n++) {
+    let bytes = 0
+    // Escaping doubles a byte at most; a NULL is longer than it was.
+    for (const { rows } of parts) bytes += 2 * (rows[n]!.end - rows[n]!.start) + 2 * rows[n]!.columns
+    if (size + bytes + 1 > PIECE_BYTES) return { next: n, size }
+    let separate = false
     for (const { rows, positions } of parts) {
       const row = rows[n]!
-      const { bytes } = row
-      readValues(row, values)
-      for (const position of positions) {
-        if (PIECE_BYTES - size < DELIMITERS_BYTES) {
-          yield piece.subarray(0, size)
-          piece = Buffer.allocUnsafe(PIECE_BYTES)
-          size = 0
-        }
-        if (column++ > 0) piece[size++] = TAB
-        const start = values[2 * position]!
-        const length = values[2 * position + 1]!
-        if (length < 0) {
-          if (length !== NULL_LENGTH) throw new Error('A TOAST value that was not sent can not be written.')
-          piece[size++] = BACKSLASH
-          piece[size++] = 0x4e // N
-          continue
-        }
-        for (let from = start; from < start + length; from += SLICE_BYTES) {
-          const to = Math.min(start + length, from + SLICE_BYTES)
-          if (PIECE_BYTES - size < 2 * (to - from) + DELIMITERS_BYTES) {
-            yield piece.subarray(0, size)
-            piece = Buffer.allocUnsafe(PIECE_BYTES)
-            size = 0
-          }
-          size = escape(bytes, from, to, piece, size)
-        }
+      readValues(row, room)
+      for (let i = 0; i < positions.length; i++) {
+        const at = 2 * positions[i]!
+        if (separate) piece[size++] = TAB
+        separate = true
+        const start = room[at]!
+        const length = room[at + 1]!
+        size = length < 0 ? writeNull(length, piece, size) : escape(row.bytes, start, start + length, piece, size)
       }
     }
     piece[size++] = NEWLINE
   }
-  if (size > 0) yield piece.subarray(0, size)
+  return { next: count, size }
+}
+
+/** A row that may be larger than a piece. */
+function* largeRow(parts: readonly CopiedValues[], n: number): Generator<Buffer> {
+  let before = 0
+  for (const { rows, positions } of parts) {
+    const row = rows[n]!
+    // Its own: others read rows while this waits for its next piece to be asked for.
+    const values = new Int32Array(2 * row.columns)
+    readValues(row, values)
+    for (const position of positions) {
+      if (before++ > 0) yield Buffer.of(TAB)
+      const start = values[2 * position]!
+      const length = values[2 * position + 1]!
+      if (length < 0) {
+        const piece = Buffer.allocUnsafe(2)
+        writeNull(length, piece, 0)
+        yield piece
+      }
+      for (let from = start; from < start + length; from += PIECE_BYTES / 2) {
+        const piece = Buffer.allocUnsafe(PIECE_BYTES)
+        const to = Math.min(start + length, from + PIECE_BYTES / 2)
+        yield piece.subarray(0, escape(row.bytes, from, to, piece, 0))
+      }
+    }
+  }
+  yield Buffer.of(NEWLINE)
+}
+
+function writeNull(length: number, piece: Buffer, offset: number): number {
+  if (length !== NULL_LENGTH) throw new Error('A TOAST value that was not sent can not be written.')
+  piece[offset] = BACKSLASH
+  piece[offset + 1] = 0x4e // N
+  return offset + 2
 }
 
 /** @returns where the next byte goes */

@@ -24,8 +24,11 @@ export class PreparedStatements {
   readonly #names = new Map<string, string>()
   #made = 0
 
-  private constructor(session: Connection) {
+  readonly #kept: number
+
+  constructor(session: Connection, kept = KEPT) {
     this.#session = session
+    this.#kept = kept
   }
 
   /** Those of a session, of which a name may stand for one statement only. */
@@ -39,7 +42,7 @@ export class PreparedStatements {
     let name = this.#names.get(sql)
     if (name === undefined) {
       name = `pgflex_${++this.#made}`
-      if (this.#names.size >= KEPT) this.#forget()
+      if (this.#names.size >= this.#kept) this.#forget()
     } else this.#names.delete(sql)
     this.#names.set(sql, name)
     return this.#session.query({ name, text: sql, values: [...params] })
