@@ -36,17 +36,17 @@ const HOSTILE = [
   'N',
 ]
 
-test('rows that are copied keep every character, whatever COPY would read into it', async () => {
+const seed = Number(process.env['PGFLEX_TEST_SEED'] ?? Math.floor(Math.random() * 1e6))
+
+test(`rows that are copied keep every character, whatever COPY would read into it (seed ${seed})`, async () => {
   await using following = await startFollowing(pair, 'hostile', {
     ddl: 'create table t (id int primary key, a text, b text, c bytea); create table one (v text)',
   })
-  const seed = Number(process.env['PGFLEX_TEST_SEED'] ?? Math.floor(Math.random() * 1e6))
   const values = fc.sample(
     fc.array(fc.oneof(fc.constantFrom(...HOSTILE), fc.string({ unit: 'grapheme', maxLength: 5 })), { maxLength: 6 }),
     { numRuns: 400, seed },
   )
   const texts = [...HOSTILE, ...values.map((parts) => parts.join('').replaceAll('\0', ''))]
-  console.log(`seed ${seed}`)
   await following.app.query(
     `insert into t select i, v, case when i % 3 = 0 then null else reverse(v) end, convert_to(v, 'UTF8')
        from unnest($1::text[]) with ordinality as u (v, i)`,
@@ -54,6 +54,7 @@ test('rows that are copied keep every character, whatever COPY would read into i
   )
   await following.app.query('insert into one select * from unnest($1::text[])', [texts])
   await following.expectEqual()
+  expect(await following.onTarget('select inserts from pgflex.progress')).toBe(String(2 * texts.length))
 })
 
 test('rows of many megabytes are inserted, updated with and without their large values, and deleted', async () => {
