@@ -1,6 +1,6 @@
 import { MigrationError } from '../errors.ts'
 import type { Lsn } from '../lsn.ts'
-import { NULL_VALUE, TEXT_VALUE, UNCHANGED_VALUE, type Tuple } from './tuple.ts'
+import { BINARY_VALUE, NULL_VALUE, TEXT_VALUE, UNCHANGED_VALUE, type Tuple } from './tuple.ts'
 
 /** Reads the fields of one message of the replication stream after the other. */
 export class ByteReader {
@@ -8,6 +8,12 @@ export class ByteReader {
   #start = 0
   #end = 0
   #offset = 0
+  readonly #valueKind: number
+
+  /** @param binary values have been asked for in their binary form */
+  constructor(binary = false) {
+    this.#valueKind = binary ? BINARY_VALUE : TEXT_VALUE
+  }
 
   /** Begins with a message that stands in these bytes from `start` to `end`. */
   read(bytes: Buffer, start: number, end: number): void {
@@ -74,6 +80,7 @@ export class ByteReader {
   /** A row, which stays a view of the message's bytes. */
   tuple(): Tuple {
     const columns = this.uint16()
+    const valueKind = this.#valueKind
     const bytes = this.#bytes
     const end = this.#end
     const start = this.#offset
@@ -83,14 +90,14 @@ export class ByteReader {
       // Beyond the end of the message there is more of the buffer, or nothing: neither is a kind that is looked at.
       const kind = offset < end ? bytes[offset] : undefined
       offset++
-      if (kind === TEXT_VALUE) {
+      if (kind === valueKind) {
         if (offset + 4 > end) throw protocolViolation('a row that ends early')
         const length =
           (bytes[offset]! << 24) | (bytes[offset + 1]! << 16) | (bytes[offset + 2]! << 8) | bytes[offset + 3]!
         offset += 4 + length
         if (length < 0 || offset > end) throw protocolViolation('a row that ends early')
       } else if (kind === UNCHANGED_VALUE) unchanged = true
-      // 'b' is binary, which is not asked for.
+      // A value in the form that was not asked for would be taken for another one.
       else if (kind !== NULL_VALUE) throw protocolViolation(`the value format ${kind}`)
     }
     this.#offset = offset

@@ -6,16 +6,23 @@ import { PgoutputDecoder } from './pgoutput.ts'
 
 export interface PgoutputOptions {
   publications: string[]
+  /** Values in their binary form: PostgreSQL 14 and later. */
+  binary?: boolean
   /** Called with the library's connection just before replication begins. */
   onClient?: (client: Client) => void
 }
 
 /**
- * pgoutput with raw text values. Protocol version 1: a transaction arrives whole, after its commit, in the
+ * pgoutput with raw values. Protocol version 1: a transaction arrives whole, after its commit, in the
  * order of commits, whatever its size (the source keeps the rest on its disk).
  */
 export class PgoutputPlugin extends AbstractPlugin<PgoutputOptions> {
-  readonly #decoder = new PgoutputDecoder()
+  readonly #decoder: PgoutputDecoder
+
+  constructor(options: PgoutputOptions) {
+    super(options)
+    this.#decoder = new PgoutputDecoder(options)
+  }
 
   get name(): string {
     return 'pgoutput'
@@ -26,7 +33,7 @@ export class PgoutputPlugin extends AbstractPlugin<PgoutputOptions> {
     const publications = this.options.publications.map((publication) => id(publication)).join(',')
     // The keywords of replication commands are upper case only.
     return client.query(
-      `START_REPLICATION SLOT ${id(slot)} LOGICAL ${startLsn} (proto_version '1', publication_names ${literal(publications)})`,
+      `START_REPLICATION SLOT ${id(slot)} LOGICAL ${startLsn} (proto_version '1', publication_names ${literal(publications)}${this.options.binary === true ? ", binary 'true'" : ''})`,
     )
   }
 

@@ -12,8 +12,12 @@ import type { Tuple } from './tuple.ts'
 
 /** Decodes one message after the other; between StreamStart and StreamStop most of them carry a transaction id. */
 export class PgoutputDecoder {
-  readonly #reader = new ByteReader()
+  readonly #reader: ByteReader
   #streaming = false
+
+  constructor({ binary = false }: { binary?: boolean } = {}) {
+    this.#reader = new ByteReader(binary)
+  }
 
   /**
    * Reads the message that stands in these bytes. Its rows stay views of them.

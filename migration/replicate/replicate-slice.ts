@@ -8,9 +8,10 @@ import { Applier } from './apply/applier.ts'
 import { breakOff, endSession, prepareApplySession, sendWithoutWaiting } from './apply/apply-session.ts'
 import { total } from './apply/change-counts.ts'
 import { applyRefused, refusedTable } from './apply/refusal.ts'
-import type { ApplyOrder } from './apply/table-plan.ts'
+import { TextRequired, type ApplyOrder } from './apply/table-plan.ts'
 import { StatementRefused, TargetTransaction } from './apply/target-transaction.ts'
 import { TargetTables } from './apply/target-tables.ts'
+import { publishesBinary } from './binary-values.ts'
 import { FollowWarnings } from './follow-warnings.ts'
 import { requirePublications } from './made-publications.ts'
 import { readProgress } from './progress.ts'
@@ -75,7 +76,18 @@ export async function replicateSlice(context: DatabaseContext, options: SliceOpt
   using _watch = onAbort(lease.lost, () => breakOff(session))
   using _drain = onAbort(context.draining, () => setTimeout(() => breakOff(session), DRAIN_MS).unref())
 
-  const slice: Slice = { context, lease, source, catalog, session, report, end, orders: new Map(), changes: 0 }
+  const slice: Slice = {
+    context,
+    lease,
+    source,
+    catalog,
+    session,
+    report,
+    end,
+    orders: new Map(),
+    textRequired: false,
+    changes: 0,
+  }
   let reason: SliceReason | undefined
   while (reason === undefined) {
     try {
@@ -83,7 +95,7 @@ export async function replicateSlice(context: DatabaseContext, options: SliceOpt
     } catch (error) {
       lease.lost.throwIfAborted()
       if (context.draining.aborted) reason = 'draining'
-      else keepOrder(slice, error)
+      else fallBack(slice, error)
     }
   }
   const { following } = report
@@ -107,11 +119,22 @@ interface Slice {
   end: SliceEnd
   /** Tables where the usual statements were refused. */
   orders: Map<string, ApplyOrder>
+  /** Binary values have been found not to serve. */
+  textRequired: boolean
   changes: number
 }
 
-/** A refused group has left nothing behind: its changes are read again, and written closer to how the source did. */
-function keepOrder({ orders, context }: Slice, error: unknown): void {
+/**
+ * Goes on in a slower way where the fastest one does not serve. What was not committed has left nothing behind: its
+ * changes are read again, as text, or written closer to how the source did.
+ */
+function fallBack(slice: Slice, error: unknown): void {
+  const { orders, context } = slice
+  if (error instanceof TextRequired) {
+    context.log.info('Changes are read as text', { database: context.database, reason: error.message })
+    slice.textRequired = true
+    return
+  }
   if (!(error instanceof StatementRefused)) throw error
   const table = refusedTable(error)
   const order = table === undefined ? 'rowByRow' : orders.get(table)
@@ -127,17 +150,21 @@ async function follow(slice: Slice): Promise<SliceReason> {
   const [progress, points] = [await readProgress(catalog, names.slot), await readTablePoints(catalog)]
   const state = await readSlot(source, names.slot)
   if (!isUsable(state)) throw slotLost(names.slot, state)
+  const publications = await requirePublications(source, catalog, names)
+  const binary = !slice.textRequired && (await publishesBinary(source, publications))
   await using stream = await openReplicationStream(context, {
     slot: names.slot,
-    publications: await requirePublications(source, catalog, names),
+    publications,
+    binary,
     startLsn: progress.appliedLsn,
     source,
   })
   const warnings = new FollowWarnings(context)
+  const transaction = new TargetTransaction(session, lease, names.slot)
   const applier = new Applier({
     stream,
-    tables: new TargetTables({ catalog, points, orders }),
-    transaction: new TargetTransaction(session, lease, names.slot),
+    tables: new TargetTables({ catalog, points, orders, binary }),
+    transaction,
     appliedLsn: progress.appliedLsn,
     onIgnored: (table) => warnings.ignored(table),
     onMissed: (missed) => {
@@ -182,6 +209,8 @@ async function follow(slice: Slice): Promise<SliceReason> {
   } catch (error) {
     // What pgoutput says of a publication that it does not find, before PostgreSQL 18.
     if (sqlState(error) === UNDEFINED_OBJECT) await requirePublications(source, catalog, names)
+    // The session goes on with the same changes: what it holds of them must be gone before.
+    if (error instanceof TextRequired) await applier.settled().then(() => transaction.rollback())
     throw error
   } finally {
     reporting.abort()

@@ -40,6 +40,8 @@ export interface StreamOptions {
   publications: string[]
   /** Where to begin: the last durable LSN. */
   startLsn: Lsn
+  /** Values in their binary form. */
+  binary?: boolean
   /** An ordinary connection to the same database. */
   source: Connection
   /** Bytes that are received ahead of the reader; beyond it the socket is paused. */
@@ -111,7 +113,7 @@ export async function openReplicationStream(
 
 async function startStream(
   context: DatabaseContext,
-  { slot, publications, startLsn, source, queueBytes = QUEUE_BYTES }: StreamOptions,
+  { slot, publications, startLsn, source, binary = false, queueBytes = QUEUE_BYTES }: StreamOptions,
 ): Promise<ReplicationStream> {
   const { timeout } = (
     await source.query<{ timeout: string }>(
@@ -127,6 +129,7 @@ async function startStream(
   })
   const plugin = new PgoutputPlugin({
     publications,
+    binary,
     onClient(own) {
       client = own
       takeCopyData(own, (block) => {
@@ -155,7 +158,7 @@ async function startStream(
 
   service.on('error', (error: Error) => queue.fail(error))
 
-  const decoder = new PgoutputDecoder()
+  const decoder = new PgoutputDecoder({ binary })
   const started = new Promise<void>((resolve) => service.on('start', () => resolve()))
   const ended = service.subscribe(plugin, slot, formatLsn(startLsn)).then(
     () => queue.fail(new Error('Connection terminated by the source.')),

@@ -1,7 +1,7 @@
 /** Stands in a new row for a TOAST value that the UPDATE did not touch, and that the source did not send. */
 export const UNCHANGED = Symbol('unchanged TOAST value')
 
-/** PostgreSQL's text of a value as bytes, null for NULL. */
+/** PostgreSQL's text of a value, or its binary form where that was asked for; null for NULL. */
 export type Value = Buffer | null | typeof UNCHANGED
 
 /**
@@ -15,7 +15,7 @@ export interface Tuple {
   /** The first byte after its last value. */
   end: number
   columns: number
-  /** At least one value is {@link UNCHANGED}. */
+  /** At least one value was not sent, and is {@link UNCHANGED}. */
   unchanged: boolean
 }
 
@@ -25,6 +25,7 @@ export const UNCHANGED_LENGTH = -2
 
 /** TupleData: https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html */
 export const TEXT_VALUE = 0x74 // t
+export const BINARY_VALUE = 0x62 // b
 export const NULL_VALUE = 0x6e // n
 export const UNCHANGED_VALUE = 0x75 // u
 
@@ -34,7 +35,7 @@ export function readValues({ bytes, start, columns }: Tuple, found: Int32Array):
   for (let i = 0; i < columns * 2; i += 2) {
     const kind = bytes[offset]!
     offset++
-    if (kind === TEXT_VALUE) {
+    if (kind !== NULL_VALUE && kind !== UNCHANGED_VALUE) {
       const length =
         (bytes[offset]! << 24) | (bytes[offset + 1]! << 16) | (bytes[offset + 2]! << 8) | bytes[offset + 3]!
       offset += 4

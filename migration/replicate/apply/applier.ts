@@ -150,11 +150,11 @@ export class Applier {
   /** Writes everything up to the last finished transaction, and waits until it is durable. */
   async finish(): Promise<void> {
     if (this.#hasChanges) await this.#write(true)
-    await this.#settled()
+    await this.settled()
   }
 
-  /** Waits for the group that is being written. */
-  async #settled(): Promise<void> {
+  /** Waits for the group that is being written. @throws what has become of it */
+  async settled(): Promise<void> {
     await this.#writing?.done
     this.#throwFailure()
   }
@@ -255,7 +255,7 @@ export class Applier {
     const counts = this.#parts ? sum(this.#parts.counts, group.counts) : group.counts
     const oldestCommit = this.#parts?.oldestCommit ?? group.oldestCommit
     this.#parts = commit ? undefined : { counts, oldestCommit }
-    await this.#settled()
+    await this.settled()
     const end = commit ? { endLsn: group.endLsn!, counts } : undefined
     const writing: Writing = { done: Promise.resolve(), oldestCommit, tailLsn: group.tailLsn }
     writing.done = transaction.write(statements, end).then(

@@ -1,4 +1,4 @@
-import { NULL_VALUE, readValues, TEXT_VALUE, UNCHANGED_LENGTH, valueRoom, type Tuple } from '../tuple.ts'
+import { NULL_VALUE, readValues, UNCHANGED_LENGTH, UNCHANGED_VALUE, valueRoom, type Tuple } from '../tuple.ts'
 
 /** One JavaScript value for the values of a key: the same for the same bytes, another for others. */
 export type RowKey = string | number
@@ -25,7 +25,9 @@ export function rowKey(tuple: Tuple, positions: readonly number[]): RowKey {
 }
 
 function firstValue({ bytes, start }: Tuple): RowKey {
-  if (bytes[start] !== TEXT_VALUE) return bytes[start] === NULL_VALUE ? '\0n' : '\0u'
+  const kind = bytes[start]
+  // Neither is the key of a row; a zero byte keeps them apart from values all the same.
+  if (kind === NULL_VALUE || kind === UNCHANGED_VALUE) return `\0${kind}`
   const length = bytes.readInt32BE(start + 1)
   const first = start + 5
   return wholeNumber(bytes, first, length) ?? latin1(bytes, first, first + length)

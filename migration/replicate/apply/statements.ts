@@ -1,9 +1,10 @@
 import type { Lsn } from '../../lsn.ts'
 import { id } from '../../sql.ts'
 import { UNCHANGED, tupleValue, tupleValues, type Tuple, type Value } from '../tuple.ts'
-import { copyText, type CopiedValues } from './copy-text.ts'
+import { copyData, type CopiedValues } from './copy-data.ts'
+import { showValue } from './show-value.ts'
 import type { PlanColumn, TablePlan } from './table-plan.ts'
-import { varcharArrays } from './varchar-array.ts'
+import { valueArrays, type ArrayColumn } from './value-array.ts'
 
 /** A statement for the target, and what is known of it when its result comes or it fails. */
 export interface Statement {
@@ -42,19 +43,24 @@ export function insertRows(plan: TablePlan, rows: readonly Tuple[]): Statement {
   }
   const positions = columns.map(({ position }) => position)
   if (rows.length >= COPY_ROWS || areLarge(rows)) {
-    return { ...statement, sql: memo(plan, 'copy', copySql), params: [], copy: copyText({ rows, positions }) }
+    return {
+      ...statement,
+      sql: memo(plan, 'copy', copySql),
+      params: [],
+      copy: copyData(plan.binary, { rows, positions }),
+    }
   }
-  return { ...statement, sql: memo(plan, 'insert', insertSql), params: varcharArrays(rows, positions) }
+  return { ...statement, sql: memo(plan, 'insert', insertSql), params: arraysOf(rows, columns) }
 }
 
 function insertSql({ schema, table, columns }: TablePlan): string {
   return `insert into ${id(schema, table)} (${columnList(columns)}) overriding system value
-          select ${columns.map(({ type }, i) => `v.c${i}::${type}`).join(', ')} from ${unnest(columns.length)}`
+          select ${columns.map(({ type }, i) => `v.c${i}::${type}`).join(', ')} from ${unnest(columns)}`
 }
 
 /** COPY gives identity columns the values that it reads: https://www.postgresql.org/docs/current/sql-copy.html */
-function copySql({ schema, table, columns }: TablePlan): string {
-  return `copy ${id(schema, table)} (${columnList(columns)}) from stdin`
+function copySql({ schema, table, columns, binary }: TablePlan): string {
+  return `copy ${id(schema, table)} (${columnList(columns)}) from stdin${binary ? ' (format binary)' : ''}`
 }
 
 /** A row to write over another one, found by the key in another row. */
@@ -85,11 +91,11 @@ export function updateRows(plan: TablePlan, updates: readonly KeyedUpdate[], mov
     expected: updates.length,
     ...(updates.length === 1 ? { row: () => describeRow(plan, keys[0]!) } : {}),
   } as const
-  const setPositions = set.map(({ position }) => position)
+  const sent = [...set, ...plan.key!]
   if (areLarge(rows)) {
     return [
-      ...stageValues(plan, [
-        { rows, positions: setPositions },
+      ...stageValues(plan, sent, [
+        { rows, positions: set.map(({ position }) => position) },
         { rows: keys, positions: keyPositions },
       ]),
       { ...statement, sql: updateSql(plan, set, STAGED), params: [] },
@@ -99,8 +105,8 @@ export function updateRows(plan: TablePlan, updates: readonly KeyedUpdate[], mov
   return [
     {
       ...statement,
-      sql: memo(plan, shape, () => updateSql(plan, set, unnest(set.length + keyPositions.length))),
-      params: [...varcharArrays(rows, setPositions), ...varcharArrays(keys, keyPositions)],
+      sql: memo(plan, shape, () => updateSql(plan, set, unnest(sent))),
+      params: [...arraysOf(rows, set), ...arraysOf(keys, plan.key!)],
     },
   ]
 }
@@ -120,15 +126,14 @@ function updateSql(plan: TablePlan, set: readonly PlanColumn[], from: string): s
 const STAGED = 'pg_temp.pgflex_staged'
 
 /** Puts values of rows into a table of the session, for what is too large for parameters. */
-function stageValues(plan: TablePlan, parts: readonly CopiedValues[]): Statement[] {
-  const width = parts.reduce((sum, { positions }) => sum + positions.length, 0)
-  const columns = numbers(width).map((i) => `c${i} varchar`)
+function stageValues(plan: TablePlan, sent: readonly PlanColumn[], parts: readonly CopiedValues[]): Statement[] {
+  const columns = sent.map(({ sentAs }, i) => `c${i} ${sentAs}`)
   return [
     { sql: `create table ${STAGED} (${columns.join(', ')})`, params: [], kind: 'update', expected: 0 },
     {
-      sql: `copy ${STAGED} from stdin`,
+      sql: `copy ${STAGED} from stdin${plan.binary ? ' (format binary)' : ''}`,
       params: [],
-      copy: copyText(...parts),
+      copy: copyData(plan.binary, ...parts),
       plan,
       kind: 'update',
       expected: parts[0]!.rows.length,
@@ -139,7 +144,7 @@ function stageValues(plan: TablePlan, parts: readonly CopiedValues[]): Statement
 export function deleteRows(plan: TablePlan, keys: readonly Tuple[]): Statement {
   return {
     sql: memo(plan, 'delete', deleteSql),
-    params: varcharArrays(keys, plan.keyPositions),
+    params: arraysOf(keys, plan.key!),
     plan,
     kind: 'delete',
     expected: keys.length,
@@ -149,7 +154,7 @@ export function deleteRows(plan: TablePlan, keys: readonly Tuple[]): Statement {
 
 function deleteSql(plan: TablePlan): string {
   return `delete from only ${id(plan.schema, plan.table)} as t
-           using ${unnest(plan.keyPositions.length)} where ${keyMatch(plan, 0)}`
+           using ${unnest(plan.key!)} where ${keyMatch(plan, 0)}`
 }
 
 /** Updates one row that looks like the old one in every column; of several that do, any one is right. */
@@ -161,7 +166,7 @@ export function updateAlike(plan: TablePlan, old: Tuple, row: Tuple): Statement 
   const assignments =
     set.length === 0
       ? `${id(plan.columns[0]!.name)} = t.${id(plan.columns[0]!.name)}`
-      : set.map(({ name, type }, i) => `${id(name)} = $${i + 1}::varchar::${type}`).join(', ')
+      : set.map(({ name, type, sentAs }, i) => `${id(name)} = $${i + 1}::${sentAs}::${type}`).join(', ')
   return {
     sql: `update only ${id(plan.schema, plan.table)} as t set ${assignments} where ${match}`,
     params,
@@ -213,14 +218,19 @@ function areLarge(rows: readonly Tuple[]): boolean {
   return bytes > PARAMETER_BYTES
 }
 
-const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
-
 const columnList = (columns: readonly PlanColumn[]): string => columns.map(({ name }) => id(name)).join(', ')
 
 /** Arrays side by side as the table v with the columns c0, c1, … */
-function unnest(columns: number): string {
-  const all = numbers(columns)
-  return `unnest(${all.map((i) => `$${i + 1}::varchar[]`).join(', ')}) as v (${all.map((i) => `c${i}`).join(', ')})`
+function unnest(columns: readonly PlanColumn[]): string {
+  const arrays = columns.map(({ sentAs }, i) => `$${i + 1}::${sentAs}[]`)
+  return `unnest(${arrays.join(', ')}) as v (${columns.map((_, i) => `c${i}`).join(', ')})`
+}
+
+function arraysOf(rows: readonly Tuple[], columns: readonly PlanColumn[]): Buffer[] {
+  return valueArrays(
+    rows,
+    columns.map(({ position, sentAsOid }): ArrayColumn => ({ position, elementOid: sentAsOid })),
+  )
 }
 
 function keyMatch(plan: TablePlan, offset: number): string {
@@ -241,36 +251,23 @@ function alike(plan: TablePlan, old: Tuple, params: (Buffer | null)[]): string {
   return `t.ctid = (select ctid from only ${id(plan.schema, plan.table)} where ${conditions.join(' and ') || 'true'} limit 1)`
 }
 
-function sameValue({ name, type, imageEqual }: PlanColumn, parameterNumber: number): string {
-  return imageEqual
-    ? `${id(name)} = $${parameterNumber}::varchar::${type}`
-    : // Through format, which takes the type's own output function as the source does; a cast to text may differ (inet).
-      `format('%s', ${id(name)}) = $${parameterNumber}::varchar collate "C"`
+function sameValue({ name, type, imageEqual, sentAs }: PlanColumn, parameterNumber: number): string {
+  const value = `$${parameterNumber}::${sentAs}`
+  if (imageEqual) return `${id(name)} = ${value}::${type}`
+  // Through format, which takes the type's own output function as the source does; a cast to text may differ (inet).
+  return `format('%s', ${id(name)}) = format('%s', ${value}) collate "C"`
 }
 
-/** node-postgres sends bytes in binary format, which for varchar is its text. */
+/** node-postgres sends bytes as the binary form of the parameter's type, which for varchar is its text. */
 function sent(value: Value): Buffer | null {
   if (value === UNCHANGED) throw new Error('A TOAST value that was not sent can not be written.')
   return value
 }
 
 /** Only the key: other values are nobody's business in an error message. */
-function describeRow({ key }: TablePlan, row: Tuple): string {
+function describeRow({ key, binary }: TablePlan, row: Tuple): string {
   if (!key) return 'a row of a table without key'
-  return key.map(({ name, position }) => `${name}=${show(tupleValue(row, position))}`).join(', ')
-}
-
-/** Characters of a value in an error message. */
-const SHOWN = 100
-
-function show(value: Value): string {
-  // Up to four bytes a character.
-  return Buffer.isBuffer(value)
-    ? value
-        .subarray(0, 4 * SHOWN)
-        .toString('utf8')
-        .slice(0, SHOWN)
-    : value === null
-      ? 'null'
-      : '…'
+  return key
+    .map(({ name, position, type }) => `${name}=${showValue(tupleValue(row, position), binary ? type : 'text')}`)
+    .join(', ')
 }

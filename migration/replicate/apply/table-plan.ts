@@ -7,6 +7,9 @@ export interface PlanColumn {
   name: string
   type: string
   imageEqual: boolean
+  /** The type in which its values are sent, and its object id: their own in binary, varchar for text. */
+  sentAs: string
+  sentAsOid: number
   /** Where the value stands in a tuple of the source. */
   position: number
 }
@@ -35,6 +38,8 @@ export interface TablePlan {
   key: KeyColumn[] | undefined
   /** Where the values of the key stand in a row. */
   keyPositions: number[]
+  /** Values come in their binary form. */
+  binary: boolean
   /** The old row of UPDATE and DELETE comes whole. */
   full: boolean
   order: ApplyOrder
@@ -54,11 +59,35 @@ export function relationSignature(relation: Relation): string {
   ])
 }
 
-/** @throws {MigrationError} SchemaChanged when the target lacks a column that the source sends */
-export function planTable(relation: Relation, target: TargetTable, point: Lsn, order: ApplyOrder): TablePlan {
+/** Values of a table can't be sent in their binary form: its changes have to be read again, as text. */
+export class TextRequired extends Error {
+  constructor(table: string, column: string) {
+    super(`Column "${column}" of ${table} needs its values as text.`)
+    this.name = 'TextRequired'
+  }
+}
+
+/**
+ * varchar and not text, because a user's own cast from text could take the place of a type's input function.
+ * https://www.postgresql.org/docs/current/catalog-pg-type.html
+ */
+const VARCHAR_OID = 1043
+
+/**
+ * @param binary values come in their binary form
+ * @throws {MigrationError} SchemaChanged when the target lacks a column that the source sends
+ * @throws {TextRequired} when a column is not of the same type on both sides, or not of one that is the same everywhere
+ */
+export function planTable(
+  relation: Relation,
+  target: TargetTable,
+  point: Lsn,
+  order: ApplyOrder,
+  binary = false,
+): TablePlan {
   const table = `${relation.schema}.${relation.name}`
   const targetColumns = new Map(target.columns.map((column) => [column.name, column]))
-  const columns = relation.columns.flatMap(({ name }, position): PlanColumn[] => {
+  const columns = relation.columns.flatMap(({ name, typeOid }, position): PlanColumn[] => {
     const column = targetColumns.get(name)
     if (!column) {
       throw new MigrationError('SchemaChanged', `Column "${name}" of ${table} does not exist on the target.`, {
@@ -66,7 +95,11 @@ export function planTable(relation: Relation, target: TargetTable, point: Lsn, o
         target: 'target',
       })
     }
-    return column.generated ? [] : [{ name, type: column.type, imageEqual: column.imageEqual, position }]
+    if (column.generated) return []
+    const { type, imageEqual } = column
+    if (!binary) return [{ name, type, imageEqual, position, sentAs: 'varchar', sentAsOid: VARCHAR_OID }]
+    if (column.binaryOid !== typeOid) throw new TextRequired(table, name)
+    return [{ name, type, imageEqual, position, sentAs: type, sentAsOid: typeOid }]
   })
   const full = relation.replicaIdentity === 'f'
   const key = keyOf(relation, target, columns)
@@ -78,6 +111,7 @@ export function planTable(relation: Relation, target: TargetTable, point: Lsn, o
     width: relation.columns.length,
     key,
     keyPositions: key?.map(({ position }) => position) ?? [],
+    binary,
     full,
     order,
     signature: relationSignature(relation),

@@ -1,5 +1,6 @@
 import type { Connection } from '../../connect.ts'
 import { id } from '../../sql.ts'
+import { isBinaryType } from '../binary-values.ts'
 
 export interface TargetColumn {
   name: string
@@ -7,6 +8,8 @@ export interface TargetColumn {
   type: string
   /** Computed by the target itself. */
   generated: boolean
+  /** The object id of a type whose binary form is the same everywhere, else null. */
+  binaryOid: number | null
   /** Equal by `=` means the same bytes. Of other types (numeric, json, ranges, user types …) the text is compared. */
   imageEqual: boolean
 }
@@ -44,6 +47,7 @@ export async function readTargetTable(
                         'name', a.attname,
                         'type', format_type(a.atttypid, -1),
                         'generated', a.attgenerated <> '',
+                        'binaryOid', case when ${isBinaryType('t')} then t.oid::int8 end,
                         'imageEqual', a.atttypid < 16384 and (t.typname in (${IMAGE_EQUAL_TYPES})
                           or t.typname in ('text', 'varchar') and co.collisdeterministic)) order by a.attnum)
                  from pg_attribute a

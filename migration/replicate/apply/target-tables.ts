@@ -4,7 +4,7 @@ import type { Lsn } from '../../lsn.ts'
 import { protocolViolation } from '../byte-reader.ts'
 import type { Relation } from '../pgoutput-message.ts'
 import type { TablePoints } from '../table-points.ts'
-import { planTable, relationSignature, type ApplyOrder, type TablePlan } from './table-plan.ts'
+import { planTable, relationSignature, type ApplyOrder, type TablePlan, type TextRequired } from './table-plan.ts'
 import { readTargetTable } from './target-table.ts'
 
 export interface TargetTablesOptions {
@@ -13,6 +13,8 @@ export interface TargetTablesOptions {
   points: TablePoints
   /** By `schema.table`, where it is not the usual one. */
   orders: ReadonlyMap<string, ApplyOrder>
+  /** Values come in their binary form. */
+  binary?: boolean
 }
 
 /** The plans of the tables of a stream, made when the first change of each arrives. */
@@ -50,7 +52,7 @@ export class TargetTables {
     return this.#plans.get(oid)
   }
 
-  /** @throws {MigrationError} TableMissing, SchemaChanged */
+  /** @throws {MigrationError} TableMissing, SchemaChanged; {@link TextRequired} */
   async plan(oid: number, point: Lsn): Promise<TablePlan> {
     const { schema, name } = this.relation(oid)
     const table = await readTargetTable(this.#options.catalog, schema, name)
@@ -65,6 +67,7 @@ export class TargetTables {
       table,
       point,
       this.#options.orders.get(`${schema}.${name}`) ?? 'lastStates',
+      this.#options.binary,
     )
     this.#plans.set(oid, plan)
     return plan

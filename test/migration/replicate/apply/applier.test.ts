@@ -39,7 +39,10 @@ function applierOf(appliedLsn: Lsn): { applier: Applier; acknowledged: Lsn[]; wr
   tables.plan = (oid) => {
     const plan = planTable(
       RELATION,
-      { columns: [{ name: 'id', type: 'integer', generated: false, imageEqual: true }], uniqueIndexes: [] },
+      {
+        columns: [{ name: 'id', type: 'integer', generated: false, binaryOid: null, imageEqual: true }],
+        uniqueIndexes: [],
+      },
       POINT,
       'lastStates',
     )
@@ -148,7 +151,7 @@ test('a large transaction is written in parts, and its end comes with the last o
   const { applier, acknowledged, writes } = applierOf(100n)
   await handle(applier, begin(200n))
   const feeding = (async () => {
-    for (let i = 0; i < 25_000; i++) await applier.handle(insert(String(i)))
+    for (let i = 0; i < 125_000; i++) await applier.handle(insert(String(i)))
     await handle(applier, commit(900n))
   })()
   for (let part = 0; part < 3; part++) {
@@ -160,7 +163,7 @@ test('a large transaction is written in parts, and its end comes with the last o
   expect(writes.map(({ end }) => end)).toEqual([
     undefined,
     undefined,
-    { endLsn: 900n, counts: { inserts: 25_000, updates: 0, deletes: 0, truncates: 0, transactions: 1 } },
+    { endLsn: 900n, counts: { inserts: 125_000, updates: 0, deletes: 0, truncates: 0, transactions: 1 } },
   ])
   expect(acknowledged).toEqual([900n])
 })

@@ -20,7 +20,7 @@ function planOf({
   return planTable(
     { oid: 1, schema: 's', name: 't', replicaIdentity: identity, columns },
     {
-      columns: COLUMNS.map((name) => ({ name, type: 'text', generated: false, imageEqual: true })),
+      columns: COLUMNS.map((name) => ({ name, type: 'text', generated: false, binaryOid: null, imageEqual: true })),
       uniqueIndexes: [],
     },
     0n,
