@@ -4,7 +4,7 @@ import type { Lsn } from '../../lsn.ts'
 import { protocolViolation } from '../byte-reader.ts'
 import type { Relation } from '../pgoutput-message.ts'
 import type { TablePoints } from '../table-points.ts'
-import { planTable, relationSignature, type ApplyOrder, type TablePlan, type TextRequired } from './table-plan.ts'
+import { planTable, relationSignature, type ApplyOrder, type TablePlan } from './table-plan.ts'
 import { readTargetTable } from './target-table.ts'
 
 export interface TargetTablesOptions {
@@ -52,7 +52,7 @@ export class TargetTables {
     return this.#plans.get(oid)
   }
 
-  /** @throws {MigrationError} TableMissing, SchemaChanged; {@link TextRequired} */
+  /** @throws {MigrationError} TableMissing, SchemaChanged; TextRequired */
   async plan(oid: number, point: Lsn): Promise<TablePlan> {
     const { schema, name } = this.relation(oid)
     const table = await readTargetTable(this.#options.catalog, schema, name)

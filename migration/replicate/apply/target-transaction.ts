@@ -93,7 +93,7 @@ export class TargetTransaction {
         const { result, sent: handedOver } = copyIn(this.#session, sql, copy)
         send(result, statement)
         await handedOver
-      } else send(this.#prepared.query(sql, params), statement)
+      } else send(params.length > 0 ? this.#prepared.query(sql, params) : this.#session.query(sql), statement)
       // What follows a failure fails as well.
       if (failed.signal.aborted) break
     }
