@@ -24,13 +24,18 @@ const SHOWN = [
   'logical_decoding_work_mem',
 ]
 
-/** The two servers of a benchmark, with the roles of a migration. They are killed when the signal is aborted. */
+/**
+ * The two servers of a benchmark, with the roles of a migration. They are killed when the signal is aborted.
+ *
+ * @param sourceSettings over those of both
+ */
 export async function startBenchServers(
   majors: { sourceMajor: number; targetMajor: number },
   signal: AbortSignal,
+  sourceSettings: Record<string, string> = {},
 ): Promise<ServerPair> {
   const pair = await startServerPair(majors.sourceMajor, majors.targetMajor, {
-    sourceSettings: SETTINGS,
+    sourceSettings: { ...SETTINGS, ...sourceSettings },
     targetSettings: SETTINGS,
   })
   const kill = (): void => {

@@ -8,6 +8,8 @@ import type { Shape } from './shape.ts'
 /** The database on the source, and the one of each applier on the target. */
 export const DATABASE = 'bench'
 export const NATIVE_DATABASE = 'bench_native'
+export const PGCOPYDB_DATABASE = 'bench_pgcopydb'
+const ON_TARGET = [DATABASE, NATIVE_DATABASE, PGCOPYDB_DATABASE]
 const TEMPLATE = 'bench_template'
 
 /** A row that comes last: who sees it on the target knows that everything before it is there. */
@@ -40,8 +42,7 @@ export async function createDatabases({ source, target }: ServerPair): Promise<v
   await using admin = await source.connect()
   await using other = await target.connect()
   await copy(admin, DATABASE, APP_USER, source.major)
-  await copy(other, DATABASE, TARGET_USER, target.major)
-  await copy(other, NATIVE_DATABASE, TARGET_USER, target.major)
+  for (const database of ON_TARGET) await copy(other, database, TARGET_USER, target.major)
 }
 
 async function copy(admin: pg.Client, database: string, owner: string, major: number): Promise<void> {
@@ -54,8 +55,7 @@ export async function dropDatabases({ source, target }: ServerPair): Promise<voi
   await using admin = await source.connect()
   await using other = await target.connect()
   await admin.query(`drop database ${DATABASE} with (force)`)
-  await other.query(`drop database ${DATABASE} with (force)`)
-  await other.query(`drop database ${NATIVE_DATABASE} with (force)`)
+  for (const database of ON_TARGET) await other.query(`drop database ${id(database)} with (force)`)
 }
 
 /**

@@ -18,16 +18,20 @@ export interface ReplicateOptions {
   seconds: number
   shapes: Part[]
   nativeCommit: NativeCommit
+  /** Stopped when it takes so many times as long as native; 0 leaves pgcopydb out. */
+  pgcopydbLimit: number
   /** Folder for profiles of pgflex. */
   cpuProf?: string
 }
 
 export function replicateCommand(): Command {
   return new Command('replicate')
-    .description('Applies the same backlog of changes by pgflex and by PostgreSQL itself, and follows under load.')
+    .description(
+      'Applies the same backlog of changes by pgflex, PostgreSQL itself and pgcopydb, and follows under load.',
+    )
     .option('--rounds <number>', 'backlogs of each shape', wholeNumber, 3)
-    .option('--transactions <number>', 'transactions of a backlog of small ones', wholeNumber, 50_000)
-    .option('--rows <number>', 'rows of a backlog of one large transaction', wholeNumber, 300_000)
+    .option('--transactions <number>', 'transactions of a backlog of small ones', wholeNumber, 100_000)
+    .option('--rows <number>', 'rows of a backlog of one large transaction', wholeNumber, 1_000_000)
     .option('--seconds <number>', 'how long the latency is measured', wholeNumber, 30)
     .option('--shapes <names>', `some of ${PARTS.join(',')}`, parts, [...PARTS])
     .option('--source-major <number>', 'PostgreSQL major of the source', wholeNumber, 15)
@@ -37,12 +41,17 @@ export function replicateCommand(): Command {
         .choices(['on', 'off'])
         .default('off'),
     )
+    .option('--pgcopydb-limit <times>', 'stop pgcopydb after so many times of native; 0 leaves it out', times, 5)
     .option('--cpu-prof <folder>', 'write processor profiles of pgflex there')
 }
 
 function wholeNumber(text: string): number {
   if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('It must be a whole number from 1 on.')
   return Number(text)
+}
+
+function times(text: string): number {
+  return text === '0' ? 0 : wholeNumber(text)
 }
 
 function parts(text: string): Part[] {
