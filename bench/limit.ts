@@ -23,16 +23,16 @@ export function medianBusy(rounds: readonly (readonly Busy[])[]): Busy[] {
 
 /** Says in words what a measurement was limited by. @param machine share of all processors that were at work */
 export function limitText(busy: readonly Busy[], machine: number | null): string {
+  if (machine === null) return 'limited by something that this system does not tell'
   const [first, ...rest] = busy
-  if (!first) return 'what limits it is not known: this system does not tell how busy a process is'
-  const others = rest.map(({ process, share }) => `${process} ${percent(share)}`)
-  const full =
-    machine === null ? '' : `; all ${availableParallelism()} processors, others' work included, ${percent(machine)}`
-  const listed = `${others.length > 0 ? ` (${others.join(', ')})` : ''}${full}`
-  if (first.share >= LIMITING) return `limited by: ${first.process} ${percent(first.share)} busy${listed}`
-  const all = `${first.process} ${percent(first.share)}${listed}`
-  if (machine !== null && machine >= MACHINE_FULL) return `limited by: the processors of this machine; ${all}`
-  return `limited by: waiting, for each other or for the disk; ${all}`
+  const all = [
+    ...(first ? [] : ['no process was busy for a tenth of the time']),
+    ...(first && first.share >= LIMITING ? rest : busy).map(({ process, share }) => `${process} ${percent(share)}`),
+    `all ${availableParallelism()} processors, other programs included, ${percent(machine)}`,
+  ].join(', ')
+  if (first && first.share >= LIMITING) return `limited by: ${first.process} ${percent(first.share)} busy (${all})`
+  if (machine >= MACHINE_FULL) return `limited by: the processors of this machine (${all})`
+  return `limited by: waiting, for each other or for the disk (${all})`
 }
 
 function percent(share: number): string {

@@ -49,7 +49,7 @@ export interface LatencyOptions {
 /** Measures how old changes are when they arrive, under steady TPC-B transactions. */
 export async function measureLatencies(pair: ServerPair, options: LatencyOptions): Promise<Latencies> {
   const { seconds, execArgv, nativeCommit, signal, say } = options
-  await createTemplates(pair, pgbenchShape(1))
+  await createTemplates(pair, pgbenchShape({ transactions: 1, sessions: 1 }))
   await createDatabases(pair)
   const took = await callAll(pair, tpcbCalls(MOST_SECONDS), { synchronousCommit: 'on' })
   const most = (await countTransactions(pair)) / took

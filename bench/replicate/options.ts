@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { NativeCommit } from './native-applier.ts'
-import { SHAPES, type ShapeName } from './shape.ts'
+import { SESSIONS, SHAPES, type ShapeName } from './shape.ts'
 
 /** `latency` is measured under a running workload, the others on a backlog. */
 const PARTS = [...SHAPES, 'latency'] as const
@@ -12,6 +12,8 @@ export interface ReplicateOptions {
   rounds: number
   /** Of a backlog of small transactions. */
   transactions: number
+  /** That make a backlog of small transactions at the same time. */
+  sessions: number
   /** Of a backlog of one large transaction. */
   rows: number
   /** How long the latency is measured. */
@@ -31,6 +33,7 @@ export function replicateCommand(): Command {
     )
     .option('--rounds <number>', 'backlogs of each shape', wholeNumber, 3)
     .option('--transactions <number>', 'transactions of a backlog of small ones', wholeNumber, 100_000)
+    .option('--sessions <number>', 'sessions that make them at the same time', wholeNumber, SESSIONS)
     .option('--rows <number>', 'rows of a backlog of one large transaction', wholeNumber, 1_000_000)
     .option('--seconds <number>', 'how long the latency is measured', wholeNumber, 30)
     .option('--shapes <names>', `some of ${PARTS.join(',')}`, parts, [...PARTS])

@@ -54,18 +54,18 @@ export const replicate: Benchmark = {
   },
 }
 
-function shapeOf(name: ShapeName, { transactions, rows }: ReplicateOptions): Shape {
+function shapeOf(name: ShapeName, { transactions, sessions, rows }: ReplicateOptions): Shape {
   switch (name) {
     case 'pgbench':
-      return pgbenchShape(transactions)
+      return pgbenchShape({ transactions, sessions })
     case 'insert':
     case 'update':
     case 'delete':
       return largeTransactionShape(name, rows)
     case 'toast':
-      return toastShape(transactions / TOAST_SHARE)
+      return toastShape({ transactions: transactions / TOAST_SHARE, sessions })
     case 'many-tables':
-      return manyTablesShape(transactions)
+      return manyTablesShape({ transactions, sessions })
   }
 }
 

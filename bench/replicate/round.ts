@@ -37,7 +37,7 @@ export interface Round {
 }
 
 /** s; pgcopydb looks every 10 s whether it has something to apply. */
-const PGCOPYDB_START_SECONDS = 15
+const PGCOPYDB_START_SECONDS = 20
 
 /**
  * Makes one backlog in fresh databases and lets each applier drain it, one after the other, each from its own slot into its own
