@@ -37,13 +37,20 @@ export interface WatchResult {
 /** ms between two looks; what a process does after the last look before its end is missed, unless its parent waits for it. */
 const LOOK_MS = 200
 
-/** Watches the processes of some programs until it is told to stop. Without /proc it sees nothing. */
-export function watchProcesses(programs: readonly Watched[]): { end(): WatchResult } {
+/**
+ * Watches the processes of some programs until it is told to stop. Without /proc it sees nothing.
+ *
+ * @param fromStart what they have used before counts, too: they have just begun
+ */
+export function watchProcesses(
+  programs: readonly Watched[],
+  { fromStart = false }: { fromStart?: boolean } = {},
+): Disposable & { end(): WatchResult } {
   const began = performance.now()
   const machineBefore = machineSeconds()
   const seen = programs.map(() => new Map<number, { title: string; first: number; last: number }>())
   const sums = programs.map(() => undefined as { before: Use; now: Use } | undefined)
-  look(true)
+  look(!fromStart)
   const timer = setInterval(() => look(false), LOOK_MS)
 
   function look(first: boolean): void {
@@ -78,6 +85,9 @@ export function watchProcesses(programs: readonly Watched[]): { end(): WatchResu
   }
 
   return {
+    [Symbol.dispose]() {
+      clearInterval(timer)
+    },
     end() {
       clearInterval(timer)
       look(false)

@@ -1,8 +1,10 @@
 import type { ServerPair } from '../../test/support/servers.ts'
 import type { Lsn } from '../../migration/lsn.ts'
+import { contentDifferences } from '../contents.ts'
 import { watchedServer, watchProcesses, type Busy, type Use } from '../process-watch.ts'
+import { TimeIsUp } from '../time-is-up.ts'
 import type { Applier, ApplierName, OwnUse } from './applier.ts'
-import { contentDifferences, DATABASE } from './databases.ts'
+import { DATABASE } from './databases.ts'
 
 export interface Drain {
   applier: ApplierName
@@ -18,9 +20,6 @@ export interface Drain {
   /** Share of all processors of the machine that was at work, for whomever; null where it can't be told. */
   machine: number | null
 }
-
-/** An applier that was stopped because it took too long. */
-export class TimeIsUp extends Error {}
 
 /** ms between two looks for the last row. */
 const LOOK_MS = 10
@@ -44,15 +43,10 @@ export async function drain(
   await using target = await pair.target.connect(applier.database)
   await Promise.all([source.query('checkpoint'), target.query('checkpoint')])
   const programs = [await watchedServer(pair.source, 'source'), await watchedServer(pair.target, 'target')]
-  const watch = watchProcesses(applier.process ? [...programs, applier.process] : programs)
+  using watch = watchProcesses(applier.process ? [...programs, applier.process] : programs)
   const began = performance.now()
-  try {
-    await applier.begin(until)
-    await markerSeen()
-  } catch (error) {
-    watch.end()
-    throw error
-  }
+  await applier.begin(until)
+  await markerSeen()
   const seconds = (performance.now() - began) / 1000
   const { uses, busy, machine } = watch.end()
   const [sourceUse, targetUse, clientUse] = uses
@@ -80,7 +74,7 @@ export async function drain(
   async function giveUp(): Promise<never> {
     const share = await applier.progress?.()
     await applier.end(true)
-    const done = share === undefined ? '' : ` with ${Math.round(share * 100)} % of the backlog applied`
+    const done = share === undefined ? '' : ` with ${Math.round(share * 100)} % of the backlog committed`
     throw new TimeIsUp(`stopped after ${Math.round(limitSeconds)} s${done}`)
   }
 }

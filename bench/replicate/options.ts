@@ -1,4 +1,5 @@
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, Option } from 'commander'
+import { someOf, wholeNumber } from '../options.ts'
 import type { NativeCommit } from './native-applier.ts'
 import { SESSIONS, SHAPES, type ShapeName } from './shape.ts'
 
@@ -36,7 +37,7 @@ export function replicateCommand(): Command {
     .option('--sessions <number>', 'sessions that make them at the same time', wholeNumber, SESSIONS)
     .option('--rows <number>', 'rows of a backlog of one large transaction', wholeNumber, 1_000_000)
     .option('--seconds <number>', 'how long the latency is measured', wholeNumber, 30)
-    .option('--shapes <names>', `some of ${PARTS.join(',')}`, parts, [...PARTS])
+    .option('--shapes <names>', `some of ${PARTS.join(',')}`, someOf(PARTS), [...PARTS])
     .option('--source-major <number>', 'PostgreSQL major of the source', wholeNumber, 15)
     .option('--target-major <number>', 'PostgreSQL major of the target', wholeNumber, 17)
     .addOption(
@@ -48,20 +49,6 @@ export function replicateCommand(): Command {
     .option('--cpu-prof <folder>', 'write processor profiles of pgflex there')
 }
 
-function wholeNumber(text: string): number {
-  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('It must be a whole number from 1 on.')
-  return Number(text)
-}
-
 function times(text: string): number {
   return text === '0' ? 0 : wholeNumber(text)
-}
-
-function parts(text: string): Part[] {
-  return text.split(',').map((name) => {
-    const part = PARTS.find((one) => one === name.trim())
-    if (part === undefined)
-      throw new InvalidArgumentError(`There is no "${name.trim()}"; there are ${PARTS.join(', ')}.`)
-    return part
-  })
 }

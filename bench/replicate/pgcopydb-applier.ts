@@ -87,7 +87,7 @@ export async function createPgcopydbApplier(pair: ServerPair, { plugin }: Pgcopy
       if (!ended && !HOPELESS.test(output)) return
       const how =
         ended && child!.exitCode === 0 ? 'it says that it is done, and the last row is not there' : 'it failed'
-      throw new Error(`${how} with ${percent(await progress())} of the backlog applied: ${lastErrors(output)}`)
+      throw new Error(`${how} with ${percent(await progress())} of the backlog committed: ${lastErrors(output)}`)
     },
     progress,
     async end(stopped) {

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import type { ServerPair } from '../../test/support/servers.ts'
 import type { Benchmark, Surroundings } from '../benchmark.ts'
+import { profiling } from '../options.ts'
 import { serverFacts, startBenchServers } from '../servers.ts'
 import { createDatabases, createTemplates, dropDatabases } from './databases.ts'
 import { shapeFigures, type ShapeFigures } from './figures.ts'
@@ -96,11 +97,4 @@ async function measureShape(
     )
   }
   return shapeFigures(shape, done)
-}
-
-/** Options of Node that profile a process into a file of this name. */
-function profiling(folder: string | undefined, name: string): string[] {
-  return folder === undefined
-    ? []
-    : ['--cpu-prof', `--cpu-prof-dir=${folder}`, `--cpu-prof-name=${name}-${process.pid}.cpuprofile`]
 }
