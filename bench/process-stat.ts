@@ -42,9 +42,22 @@ export function processTitle(pid: number): string {
   return (read(`/proc/${pid}/cmdline`) ?? '').replaceAll('\0', ' ').trim()
 }
 
-/** Bytes of memory that it holds at the moment. */
+/** Bytes of memory that it holds at the moment; what it shares with others is divided among them. */
 export function residentBytes(pid: number): number {
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/status`) ?? '')?.[1] ?? 0) * 1024
+  return kilobytes(/^Pss:\s+(\d+) kB$/m, `/proc/${pid}/smaps_rollup`) ?? 0
+}
+
+/**
+ * The most memory that this process has held, bytes. getrusage() counts what the parent held when it made this
+ * process; /proc does not.
+ */
+export function ownPeakBytes(): number {
+  return kilobytes(/^VmHWM:\s+(\d+) kB$/m, '/proc/self/status') ?? process.resourceUsage().maxRSS * 1024
+}
+
+function kilobytes(line: RegExp, path: string): number | undefined {
+  const found = line.exec(read(path) ?? '')
+  return found ? Number(found[1]) * 1024 : undefined
 }
 
 /** A process and all that descend from it, as far as their parents live. */

@@ -7,6 +7,8 @@ export interface Watched {
   root: () => number | undefined
   /** Names one of its processes for a reader, given its title. */
   nameOf: (title: string) => string
+  /** Whether its memory is looked at, too; that of a server is one of its settings. */
+  memory?: boolean
 }
 
 /** What a program has used while it was watched. */
@@ -14,7 +16,7 @@ export interface Use {
   /** s of processor time of all its processes. */
   userSeconds: number
   systemSeconds: number
-  /** The most that its processes held at one time; memory that they share counts for each. */
+  /** The most that its processes held at one time, memory that they share counted once; 0 where it was not looked at. */
   peakRssBytes: number
 }
 
@@ -37,24 +39,17 @@ export interface WatchResult {
 /** ms between two looks; what a process does after the last look before its end is missed, unless its parent waits for it. */
 const LOOK_MS = 200
 
-/**
- * Watches the processes of some programs until it is told to stop. Without /proc it sees nothing.
- *
- * @param fromStart what they have used before counts, too: they have just begun
- */
-export function watchProcesses(
-  programs: readonly Watched[],
-  { fromStart = false }: { fromStart?: boolean } = {},
-): Disposable & { end(): WatchResult } {
+/** Watches the processes of some programs until it is told to stop. Without /proc it sees nothing. */
+export function watchProcesses(programs: readonly Watched[]): Disposable & { end(): WatchResult } {
   const began = performance.now()
   const machineBefore = machineSeconds()
   const seen = programs.map(() => new Map<number, { title: string; first: number; last: number }>())
   const sums = programs.map(() => undefined as { before: Use; now: Use } | undefined)
-  look(!fromStart)
+  look(true)
   const timer = setInterval(() => look(false), LOOK_MS)
 
   function look(first: boolean): void {
-    programs.forEach(({ root }, i) => {
+    programs.forEach(({ root, memory }, i) => {
       const pid = root()
       if (pid === undefined) return
       const now: Use = { userSeconds: 0, systemSeconds: 0, peakRssBytes: 0 }
@@ -65,11 +60,12 @@ export function watchProcesses(
         if (!stat || !main) continue
         now.userSeconds += stat.userSeconds + stat.endedUserSeconds
         now.systemSeconds += stat.systemSeconds + stat.endedSystemSeconds
-        now.peakRssBytes += residentBytes(one)
+        if (memory) now.peakRssBytes += residentBytes(one)
         const seconds = main.userSeconds + main.systemSeconds
         const known = seen[i]!.get(one)
-        // A process that came later began at nothing. Titles change: the latest counts.
-        seen[i]!.set(one, { title: processTitle(one), first: known?.first ?? (first ? seconds : 0), last: seconds })
+        // A process that came later began at nothing. Titles change: the latest counts, unless it is about to end.
+        const title = processTitle(one) || (known?.title ?? '')
+        seen[i]!.set(one, { title, first: known?.first ?? (first ? seconds : 0), last: seconds })
       }
       const none = { userSeconds: 0, systemSeconds: 0, peakRssBytes: 0 }
       const before = sums[i]?.before ?? (first ? { ...now, peakRssBytes: 0 } : none)
@@ -96,6 +92,7 @@ export function watchProcesses(
       const shares = new Map<string, number>()
       programs.forEach(({ nameOf }, i) => {
         for (const { title, first, last } of seen[i]!.values()) {
+          if (title === '') continue
           const name = nameOf(title)
           shares.set(name, Math.max(shares.get(name) ?? 0, (last - first) / elapsed))
         }

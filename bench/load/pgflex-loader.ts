@@ -43,9 +43,9 @@ export async function loadByPgflex(pair: ServerPair, options: PgflexOptions): Pr
     if (child.exitCode === null) await once(child, 'exit')
     const { use, steps, width } = ended
     const about = `${width} copy activities; ${Object.entries(steps)
-      .map(([name, taken]) => `${name} ${taken.toFixed(2)} s`)
-      .join(', ')}`
-    return { loader: 'pgflex', seconds, dataSeconds: steps.data, own: use, about }
+      .map(([name, step]) => `${name} ${step.seconds.toFixed(2)} s, ${Math.round(step.peakRssBytes / 1024 ** 2)} MB`)
+      .join('; ')}`
+    return { loader: 'pgflex', seconds, dataSeconds: steps.data.seconds, own: use, about }
   } finally {
     signal.removeEventListener('abort', kill)
     kill()

@@ -15,6 +15,7 @@ import { prepareDatabase } from '../../migration/schema/prepare-database.ts'
 import { validateForeignKeys } from '../../migration/schema/validate-foreign-keys.ts'
 import { fileDocuments } from '../../migration/store/file-documents.ts'
 import { fileSecrets } from '../../migration/store/file-secrets.ts'
+import { ownPeakBytes } from '../process-stat.ts'
 import type { Use } from '../process-watch.ts'
 
 export interface Begin {
@@ -23,16 +24,20 @@ export interface Begin {
   database: string
 }
 
-/** s of each step. */
-export type Steps = Record<'schema' | 'slot' | 'plan' | 'data' | 'indexes' | 'constraints', number>
+export interface Step {
+  seconds: number
+  /** The most memory that the process had held by its end. */
+  peakRssBytes: number
+}
+export type Steps = Record<'schema' | 'slot' | 'plan' | 'data' | 'indexes' | 'constraints', Step>
 export type Ended = { use: Use; steps: Steps; width: number } | { error: string }
 
 async function load(context: DatabaseContext): Promise<{ steps: Steps; width: number }> {
-  const seconds: Partial<Steps> = {}
+  const steps: Partial<Steps> = {}
   const step = async <T>(name: keyof Steps, work: () => Promise<T>): Promise<T> => {
     const began = performance.now()
     const result = await work()
-    seconds[name] = (performance.now() - began) / 1000
+    steps[name] = { seconds: (performance.now() - began) / 1000, peakRssBytes: ownPeakBytes() }
     return result
   }
   const online = context.record.properties.migrationMode === 'Online'
@@ -46,7 +51,7 @@ async function load(context: DatabaseContext): Promise<{ steps: Steps; width: nu
     const failed = results.flatMap((result) => result.failed)
     if (failed.length > 0) throw new Error(failed.map(({ object, message }) => `${object}: ${message}`).join('; '))
   })
-  return { steps: seconds as Steps, width }
+  return { steps: steps as Steps, width }
 }
 
 /** As orchestrations/migrate-database.ts does it. */
@@ -67,7 +72,7 @@ async function run({ folder, key, database }: Begin): Promise<Ended> {
     }
     const { steps, width } = await load(databaseContext(await serverContext(surroundings, key), database))
     const { user, system } = process.cpuUsage(before)
-    const peakRssBytes = process.resourceUsage().maxRSS * 1024
+    const peakRssBytes = ownPeakBytes()
     return { use: { userSeconds: user / 1e6, systemSeconds: system / 1e6, peakRssBytes }, steps, width }
   } catch (error) {
     return { error: errorText(error) }

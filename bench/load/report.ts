@@ -64,7 +64,7 @@ function row(shape: string, one: LoaderFigures): string[] {
     optional(one.pgflexDataRatio),
     optional(one.userSeconds),
     optional(one.systemSeconds),
-    one.peakRssBytes === null ? '-' : whole(one.peakRssBytes / 1024 ** 2),
+    one.peakRssBytes === null || Number.isNaN(one.peakRssBytes) ? '-' : whole(one.peakRssBytes / 1024 ** 2),
     optional(one.sourceCpuSeconds),
     optional(one.targetCpuSeconds),
   ]

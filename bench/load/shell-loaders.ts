@@ -43,8 +43,10 @@ export async function loadByCopy(pair: ServerPair, options: LoadOptions): Promis
         .join(''),
     ]),
   )
-  const pipes = Object.keys(scripts).map((file) => `(${PSQL} --file=${file} "$SOURCE" ${FAIL}) | ${PSQL} "$TARGET" &`)
-  const script = `${pipes.join('\n')}\nfor job in $(jobs -p); do wait "$job" || exit 1; done`
+  const pipes = Object.keys(scripts).map(
+    (file) => `(${PSQL} --file=${file} "$SOURCE" ${FAIL}) | ${PSQL} "$TARGET" & jobs="$jobs $!"`,
+  )
+  const script = `jobs=\n${pipes.join('\n')}\nfor job in $jobs; do wait "$job" || exit 1; done`
   const { seconds, use } = await runShell(pair, script, options, scripts)
   return { loader: 'copy', seconds, dataSeconds: seconds, own: use }
 }

@@ -64,7 +64,7 @@ export async function createPgcopydbApplier(pair: ServerPair, { plugin }: Pgcopy
   return {
     name: 'pgcopydb',
     database: PGCOPYDB_DATABASE,
-    process: { root: () => child?.pid, nameOf: () => 'pgcopydb' },
+    process: { root: () => child?.pid, nameOf: () => 'pgcopydb', memory: true },
     async prepare(until) {
       end = until
       command('stream', 'sentinel', 'create', '--startpos', start, '--endpos', formatLsn(until))
