@@ -45,6 +45,8 @@ export async function runProgram(
       // It is gone already.
     }
   }
+  const killAtExit = (): void => send('SIGKILL')
+  process.on('exit', killAtExit)
   let timeIsUp = false
   const stop = (): void => {
     send('SIGTERM')
@@ -65,6 +67,7 @@ export async function runProgram(
   } finally {
     clearTimeout(limit)
     options.signal.removeEventListener('abort', stop)
+    process.off('exit', killAtExit)
     // What outlives the first process of its group would go on to write.
     send('SIGKILL')
   }

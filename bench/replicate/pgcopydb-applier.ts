@@ -23,8 +23,8 @@ const HOPELESS = /ERROR +Stream Transform Worker \d+ exited/
  */
 export async function createPgcopydbApplier(pair: ServerPair, { plugin }: Pgcopydb): Promise<Applier> {
   const { source, target } = pair
-  const folder = mkdtempSync(join(tmpdir(), 'pgflex-bench-'))
   const start = await createSlot(source, plugin)
+  const folder = mkdtempSync(join(tmpdir(), 'pgflex-bench-'))
   let end: Lsn | undefined
   let child: ChildProcess | undefined
   let output = ''
@@ -52,6 +52,11 @@ export async function createPgcopydbApplier(pair: ServerPair, { plugin }: Pgcopy
     )
     return Math.max(0, rows[0]?.share ?? 0)
   }
+
+  const killAtExit = (): void => {
+    if (child && !hasEnded(child)) signalGroup(child, 'SIGKILL')
+  }
+  process.on('exit', killAtExit)
 
   async function stop(): Promise<void> {
     if (!child || hasEnded(child)) return
@@ -102,13 +107,11 @@ export async function createPgcopydbApplier(pair: ServerPair, { plugin }: Pgcopy
     async remove() {
       await stop()
       await dropSlot(source)
-      await using client = await target.connect(PGCOPYDB_DATABASE)
-      await client.query(`select pg_replication_origin_drop(roname) from pg_replication_origin where roname = $1`, [
-        NAME,
-      ])
+      await dropOrigin(target)
     },
     async [Symbol.asyncDispose]() {
       await stop()
+      process.off('exit', killAtExit)
       rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
     },
   }
@@ -135,6 +138,15 @@ async function dropSlot(source: EmbeddedServer): Promise<void> {
     await pause(20)
   }
   await client.query('select pg_drop_replication_slot($1)', [NAME])
+}
+
+/** An origin can't go while a session holds it, and a session outlives a client that was killed. */
+async function dropOrigin(target: EmbeddedServer): Promise<void> {
+  await using client = await target.connect(PGCOPYDB_DATABASE)
+  const others = `select pid, pg_terminate_backend(pid)
+                    from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`
+  while ((await client.query(others)).rows.length > 0) await pause(20)
+  await client.query('select pg_replication_origin_drop(roname) from pg_replication_origin where roname = $1', [NAME])
 }
 
 function uri({ host, port, user, password }: EmbeddedServer, database: string): string {

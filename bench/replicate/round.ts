@@ -50,7 +50,13 @@ export async function runRound(pair: ServerPair, shape: Shape, options: RoundOpt
   const { round, execArgv, nativeCommit, signal } = options
   await using pgflex = await createPgflexApplier(pair, execArgv)
   await using native = await createNativeApplier(pair, pgflex.publications, nativeCommit)
-  await using pgcopydb = options.pgcopydb && (await createPgcopydbApplier(pair, options.pgcopydb))
+  let outcome: PgcopydbOutcome | undefined
+  await using pgcopydb =
+    options.pgcopydb &&
+    (await createPgcopydbApplier(pair, options.pgcopydb).catch((error: unknown) => {
+      outcome = { reason: errorText(error), differences: [] }
+      return undefined
+    }))
   await callAll(pair, shape.calls, { synchronousCommit: 'off' })
   const until = await markEnd(pair)
   const drains: Drain[] = []
@@ -61,11 +67,10 @@ export async function runRound(pair: ServerPair, shape: Shape, options: RoundOpt
   }
   await expectSameContents(pair, [pgflex, native])
   await expectCounts(pgflex, shape)
-  let outcome: PgcopydbOutcome | undefined
   if (pgcopydb) {
     signal.throwIfAborted()
-    const native = drains.find(({ applier }) => applier === 'native')!
-    const limitSeconds = PGCOPYDB_START_SECONDS + options.pgcopydbLimit * native.seconds
+    const { seconds } = drains.find(({ applier }) => applier === 'native')!
+    const limitSeconds = PGCOPYDB_START_SECONDS + options.pgcopydbLimit * seconds
     outcome = await drainByPgcopydb(pair, pgcopydb, until, { signal, limitSeconds, drains })
     await pgcopydb.remove()
   }
