@@ -59,7 +59,7 @@ async function measureShape(
         if (signal.aborted || loader === 'pgflex') throw error
         const reason = error instanceof TimeIsUp ? error.message : errorText(error)
         notRun.push({ loader, reason })
-        say(`  round ${round + 1}: ${loader} ${reason}`)
+        say(`  round ${round + 1}: ${loader}: ${reason}`)
       }
     }
   }

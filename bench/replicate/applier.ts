@@ -28,6 +28,8 @@ export interface Applier extends AsyncDisposable {
   check(): Promise<void>
   /** Share (0 to 1) of the backlog that it has applied, where it can tell. */
   progress?(): Promise<number>
+  /** What it has said of errors, where it says something. */
+  complaints?(): string
   /** Waits until it has stopped, or stops it when the time is up. @returns what it has used, where it knows it itself */
   end(stopped?: boolean): Promise<OwnUse | undefined>
   /** Removes what it has on the servers. */

@@ -73,9 +73,11 @@ export async function drain(
 
   async function giveUp(): Promise<never> {
     const share = await applier.progress?.()
+    const complaints = applier.complaints?.()
     await applier.end(true)
     const done = share === undefined ? '' : ` with ${Math.round(share * 100)} % of the backlog committed`
-    throw new TimeIsUp(`stopped after ${Math.round(limitSeconds)} s${done}`)
+    const said = complaints === undefined ? '' : `; ${complaints}`
+    throw new TimeIsUp(`stopped after ${Math.round(limitSeconds)} s${done}${said}`)
   }
 }
 

@@ -1,6 +1,6 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { EmbeddedServer } from '../../demo/embedded-postgres.ts'
@@ -14,8 +14,8 @@ import type { Pgcopydb } from './pgcopydb.ts'
 const NAME = 'bench_pgcopydb'
 /** ms until it has ended by itself after the last row, or after it was asked to. */
 const END_MS = 10_000
-/** Its other processes wait for ever for what this one would have written. */
-const HOPELESS = /ERROR +Stream Transform Worker \d+ exited/
+/** Nobody makes SQL of changes any more; the process that applies it would wait for ever. */
+const HOPELESS = /ERROR +Stream Transform Worker \d+ exited|INFO +Prefetch process \d+ has terminated/
 
 /**
  * `pgcopydb follow`, as a superuser on both sides, with a slot of its own on the same WAL. It looks every 10 s
@@ -51,6 +51,12 @@ export async function createPgcopydbApplier(pair: ServerPair, { plugin }: Pgcopy
       [NAME, start, formatLsn(end!)],
     )
     return Math.max(0, rows[0]?.share ?? 0)
+  }
+
+  function filesWithoutSql(): number {
+    const files = readdirSync(join(folder, 'work', 'cdc'))
+    return files.filter((file) => /^[0-9A-F]{24}\.json$/.test(file) && !files.includes(file.replace('.json', '.sql')))
+      .length
   }
 
   const killAtExit = (): void => {
@@ -89,12 +95,18 @@ export async function createPgcopydbApplier(pair: ServerPair, { plugin }: Pgcopy
     },
     async check() {
       const ended = hasEnded(child!)
-      if (!ended && !HOPELESS.test(output)) return
+      const missing = HOPELESS.test(output) ? filesWithoutSql() : 0
+      if (!ended && missing === 0) return
       const how =
-        ended && child!.exitCode === 0 ? 'it says that it is done, and the last row is not there' : 'it failed'
-      throw new Error(`${how} with ${percent(await progress())} of the backlog committed: ${lastErrors(output)}`)
+        missing > 0
+          ? `it made no SQL of ${missing} of its files of changes`
+          : child!.exitCode === 0
+            ? 'it says that it is done, and the last row is not there'
+            : 'it failed'
+      throw new Error(`${how}, with ${percent(await progress())} of the backlog committed; ${lastErrors(output)}`)
     },
     progress,
+    complaints: () => lastErrors(output),
     async end(stopped) {
       const deadline = Date.now() + END_MS
       while (!stopped && !hasEnded(child!) && Date.now() < deadline) await pause(20)
@@ -168,7 +180,7 @@ function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
 /** What it has said about its failure, without the times and process ids before it. */
 function lastErrors(output: string): string {
   const errors = output.split('\n').flatMap((line) => /\b(?:ERROR|FATAL) +(.*)$/.exec(line)?.[1] ?? [])
-  return errors.slice(0, 2).join(' ') || 'it says nothing.'
+  return errors.slice(0, 2).join(' ') || 'it tells of no error.'
 }
 
 function percent(share: number): string {

@@ -92,7 +92,7 @@ async function measureShape(
     say(
       `  round ${round + 1}: ${[
         ...one.drains.map(({ applier, seconds }) => `${applier} ${seconds.toFixed(2)} s`),
-        ...(one.pgcopydb?.reason === undefined ? [] : [`pgcopydb ${one.pgcopydb.reason}`]),
+        ...(one.pgcopydb?.reason === undefined ? [] : [`pgcopydb: ${one.pgcopydb.reason}`]),
       ].join(', ')}`,
     )
   }
