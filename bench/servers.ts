@@ -22,6 +22,7 @@ const SHOWN = [
   'autovacuum',
   'wal_level',
   'logical_decoding_work_mem',
+  'max_locks_per_transaction',
 ]
 
 /**
