@@ -61,6 +61,7 @@ export async function createPgcopydbApplier(pair: ServerPair, { plugin }: Pgcopy
 
   const killAtExit = (): void => {
     if (child && !hasEnded(child)) signalGroup(child, 'SIGKILL')
+    rmSync(folder, { recursive: true, force: true })
   }
   process.on('exit', killAtExit)
 
