@@ -2,9 +2,10 @@
 import { Command } from 'commander'
 import { errorText } from '../migration/errors.ts'
 import type { Benchmark } from './benchmark.ts'
+import { load } from './load/load.ts'
 import { replicate } from './replicate/replicate.ts'
 
-const BENCHMARKS: Benchmark[] = [replicate]
+const BENCHMARKS: Benchmark[] = [replicate, load]
 
 const interrupt = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {

@@ -22,16 +22,23 @@ const SHOWN = [
   'autovacuum',
   'wal_level',
   'logical_decoding_work_mem',
+  'max_locks_per_transaction',
 ]
 
-/** The two servers of a benchmark, with the roles of a migration. They are killed when the signal is aborted. */
+/**
+ * The two servers of a benchmark, with the roles of a migration. They are killed when the signal is aborted.
+ *
+ * @param sourceSettings over those of both, as targetSettings
+ */
 export async function startBenchServers(
   majors: { sourceMajor: number; targetMajor: number },
   signal: AbortSignal,
+  sourceSettings: Record<string, string> = {},
+  targetSettings: Record<string, string> = {},
 ): Promise<ServerPair> {
   const pair = await startServerPair(majors.sourceMajor, majors.targetMajor, {
-    sourceSettings: SETTINGS,
-    targetSettings: SETTINGS,
+    sourceSettings: { ...SETTINGS, ...sourceSettings },
+    targetSettings: { ...SETTINGS, ...targetSettings },
   })
   const kill = (): void => {
     // Whatever waits for one of them fails, and everything is taken down.

@@ -8,6 +8,8 @@ import type { Shape } from './shape.ts'
 /** The database on the source, and the one of each applier on the target. */
 export const DATABASE = 'bench'
 export const NATIVE_DATABASE = 'bench_native'
+export const PGCOPYDB_DATABASE = 'bench_pgcopydb'
+const ON_TARGET = [DATABASE, NATIVE_DATABASE, PGCOPYDB_DATABASE]
 const TEMPLATE = 'bench_template'
 
 /** A row that comes last: who sees it on the target knows that everything before it is there. */
@@ -40,8 +42,7 @@ export async function createDatabases({ source, target }: ServerPair): Promise<v
   await using admin = await source.connect()
   await using other = await target.connect()
   await copy(admin, DATABASE, APP_USER, source.major)
-  await copy(other, DATABASE, TARGET_USER, target.major)
-  await copy(other, NATIVE_DATABASE, TARGET_USER, target.major)
+  for (const database of ON_TARGET) await copy(other, database, TARGET_USER, target.major)
 }
 
 async function copy(admin: pg.Client, database: string, owner: string, major: number): Promise<void> {
@@ -54,38 +55,5 @@ export async function dropDatabases({ source, target }: ServerPair): Promise<voi
   await using admin = await source.connect()
   await using other = await target.connect()
   await admin.query(`drop database ${DATABASE} with (force)`)
-  await other.query(`drop database ${DATABASE} with (force)`)
-  await other.query(`drop database ${NATIVE_DATABASE} with (force)`)
-}
-
-/**
- * Compares two databases by the number of rows of each table and the sum of their hashes.
- *
- * @returns what differs, nothing when they are equal
- */
-export async function contentDifferences(source: pg.Client, target: pg.Client): Promise<string[]> {
-  const [ours, theirs] = await Promise.all([contents(source), contents(target)])
-  const tables = new Set([...ours.keys(), ...theirs.keys()])
-  return [...tables]
-    .filter((table) => ours.get(table) !== theirs.get(table))
-    .map((table) => `${table}: ${ours.get(table) ?? 'missing'} on the source, ${theirs.get(table) ?? 'missing'} here`)
-}
-
-/** hashtextextended is the same in all majors from 11 on. */
-async function contents(client: pg.Client): Promise<Map<string, string>> {
-  await client.query(`set timezone = 'UTC'; set datestyle = 'ISO'; set extra_float_digits = 3; set jit = off`)
-  const { rows } = await client.query<{ table: string }>(
-    `select format('%I.%I', n.nspname, c.relname) as table
-       from pg_class c join pg_namespace n on n.oid = c.relnamespace
-      where c.relkind = 'r' and n.nspname = 'public' order by 1`,
-  )
-  const found = await client.query<{ table: string; content: string }>(
-    rows
-      .map(
-        ({ table }) =>
-          `select '${table}' as table, count(*) || ' rows ' || coalesce(sum(hashtextextended(t::text, 0)::numeric), 0) as content from ${table} t`,
-      )
-      .join(' union all '),
-  )
-  return new Map(found.rows.map(({ table, content }) => [table, content]))
+  for (const database of ON_TARGET) await other.query(`drop database ${id(database)} with (force)`)
 }

@@ -1,8 +1,10 @@
 import type { ServerPair } from '../../test/support/servers.ts'
 import type { Lsn } from '../../migration/lsn.ts'
-import { serverCpu } from '../server-cpu.ts'
+import { contentDifferences } from '../contents.ts'
+import { watchedServer, watchProcesses, type Busy, type Use } from '../process-watch.ts'
+import { TimeIsUp } from '../time-is-up.ts'
 import type { Applier, ApplierName, OwnUse } from './applier.ts'
-import { contentDifferences, DATABASE } from './databases.ts'
+import { DATABASE } from './databases.ts'
 
 export interface Drain {
   applier: ApplierName
@@ -11,8 +13,12 @@ export interface Drain {
   /** Processor time of all processes of each server in that time; null where it can't be told. */
   sourceCpuSeconds: number | null
   targetCpuSeconds: number | null
-  /** Of the applier's own process, where it has one. */
+  /** Of the applier's own processes, where it has some. */
   own: OwnUse | null
+  /** The processes of both servers and of the applier, busiest first. */
+  busy: Busy[]
+  /** Share of all processors of the machine that was at work, for whomever; null where it can't be told. */
+  machine: number | null
 }
 
 /** ms between two looks for the last row. */
@@ -20,26 +26,38 @@ const LOOK_MS = 10
 /** Looks for each question whether the applier has failed. */
 const LOOKS_PER_CHECK = 50
 
-/** Measures how long an applier takes for its backlog. */
-export async function drain(pair: ServerPair, applier: Applier, until: Lsn, signal: AbortSignal): Promise<Drain> {
+/**
+ * Measures how long an applier takes for its backlog.
+ *
+ * @throws {TimeIsUp} when it has taken longer than the limit; it is stopped then
+ */
+export async function drain(
+  pair: ServerPair,
+  applier: Applier,
+  until: Lsn,
+  { signal, limitSeconds = Infinity }: { signal: AbortSignal; limitSeconds?: number },
+): Promise<Drain> {
+  await applier.prepare?.(until)
   // Each of them meets clean buffers, and writes each page whole at its first change.
   await using source = await pair.source.connect()
   await using target = await pair.target.connect(applier.database)
   await Promise.all([source.query('checkpoint'), target.query('checkpoint')])
-  const [sourceCpu, targetCpu] = [await serverCpu(pair.source), await serverCpu(pair.target)]
-  const before = [sourceCpu(), targetCpu()] as const
+  const programs = [await watchedServer(pair.source, 'source'), await watchedServer(pair.target, 'target')]
+  using watch = watchProcesses(applier.process ? [...programs, applier.process] : programs)
   const began = performance.now()
   await applier.begin(until)
   await markerSeen()
   const seconds = (performance.now() - began) / 1000
-  const after = [sourceCpu(), targetCpu()] as const
-  const own = (await applier.end()) ?? null
+  const { uses, busy, machine } = watch.end()
+  const [sourceUse, targetUse, clientUse] = uses
   return {
     applier: applier.name,
     seconds,
-    sourceCpuSeconds: known(after[0] - before[0]),
-    targetCpuSeconds: known(after[1] - before[1]),
-    own,
+    sourceCpuSeconds: cpuSeconds(sourceUse),
+    targetCpuSeconds: cpuSeconds(targetUse),
+    own: (await applier.end()) ?? clientUse ?? null,
+    busy,
+    machine,
   }
 
   async function markerSeen(): Promise<void> {
@@ -48,24 +66,39 @@ export async function drain(pair: ServerPair, applier: Applier, until: Lsn, sign
       if (rows.length > 0) return
       signal.throwIfAborted()
       if (look % LOOKS_PER_CHECK === 0) await applier.check()
+      if ((performance.now() - began) / 1000 > limitSeconds) await giveUp()
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
     }
   }
+
+  async function giveUp(): Promise<never> {
+    const share = await applier.progress?.()
+    const complaints = applier.complaints?.()
+    await applier.end(true)
+    const done = share === undefined ? '' : ` with ${Math.round(share * 100)} % of the backlog committed`
+    const said = complaints === undefined ? '' : `; ${complaints}`
+    throw new TimeIsUp(`stopped after ${Math.round(limitSeconds)} s${done}${said}`)
+  }
 }
 
-function known(seconds: number): number | null {
-  return Number.isNaN(seconds) ? null : seconds
+function cpuSeconds(use: Use | null | undefined): number | null {
+  return use ? use.userSeconds + use.systemSeconds : null
+}
+
+/** @returns what differs between the target of an applier and the source, nothing when they are equal */
+export async function differencesOf(pair: ServerPair, { database }: Applier): Promise<string[]> {
+  await using source = await pair.source.connect(DATABASE)
+  await using target = await pair.target.connect(database)
+  return await contentDifferences(source, target)
 }
 
 /** @throws {Error} when a target is not what the source is */
 export async function expectSameContents(pair: ServerPair, appliers: readonly Applier[]): Promise<void> {
-  for (const { name, database } of appliers) {
-    await using source = await pair.source.connect(DATABASE)
-    await using target = await pair.target.connect(database)
-    const differences = await contentDifferences(source, target)
+  for (const applier of appliers) {
+    const differences = await differencesOf(pair, applier)
     if (differences.length > 0) {
       throw new Error(
-        `What ${name} has applied differs in ${differences.length} tables: ${differences.slice(0, 5).join('; ')}.`,
+        `What ${applier.name} has applied differs in ${differences.length} tables: ${differences.slice(0, 5).join('; ')}.`,
       )
     }
   }

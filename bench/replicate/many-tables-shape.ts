@@ -1,16 +1,17 @@
-import { eachSession, perSession, SESSIONS, type Shape } from './shape.ts'
+import { eachSession, perSession, type Amount, type Shape } from './shape.ts'
 
 const TABLES = 500
-/** Rows of each table before; a multiple of the sessions. */
+/** Rows of each table before. */
 const ROWS = 100
 const UPDATES = 3
 
 /** Rows of a session are its own: its transactions wait for no other. */
-export function manyTablesShape(transactions: number): Shape {
-  const each = perSession(transactions)
+export function manyTablesShape(amount: Amount): Shape {
+  const { sessions } = amount
+  const each = perSession(amount)
   return {
     name: 'many-tables',
-    about: `${each * SESSIONS} transactions of ${UPDATES} updates and 1 insert in random ones of ${TABLES} tables`,
+    about: `${each * sessions} transactions of ${UPDATES} updates and 1 insert in random ones of ${TABLES} tables`,
     tables: `
       do $$ begin
         for t in 1 .. ${TABLES} loop
@@ -25,15 +26,15 @@ export function manyTablesShape(transactions: number): Shape {
         for i in 1 .. transactions loop
           for j in 1 .. ${UPDATES} loop
             execute format('update bench_%s set n = n + 1, v = md5(v) where id = $1', 1 + floor(random() * ${TABLES}))
-              using 1 + session + ${SESSIONS} * floor(random() * ${ROWS / SESSIONS})::int;
+              using 1 + session + ${sessions} * floor(random() * ${Math.floor(ROWS / sessions)})::int;
           end loop;
           execute format('insert into bench_%s values ($1, 0, $2)', 1 + floor(random() * ${TABLES}))
-            using ${ROWS} + i * ${SESSIONS} + session, md5(i::text);
+            using ${ROWS} + i * ${sessions} + session, md5(i::text);
           commit;
         end loop;
       end $$;`,
-    calls: eachSession((session) => `call bench_many(${session}, ${each})`),
-    transactions: each * SESSIONS,
-    changes: each * SESSIONS * (UPDATES + 1),
+    calls: eachSession(sessions, (session) => `call bench_many(${session}, ${each})`),
+    transactions: each * sessions,
+    changes: each * sessions * (UPDATES + 1),
   }
 }

@@ -1,6 +1,7 @@
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, Option } from 'commander'
+import { someOf, wholeNumber } from '../options.ts'
 import type { NativeCommit } from './native-applier.ts'
-import { SHAPES, type ShapeName } from './shape.ts'
+import { SESSIONS, SHAPES, type ShapeName } from './shape.ts'
 
 /** `latency` is measured under a running workload, the others on a backlog. */
 const PARTS = [...SHAPES, 'latency'] as const
@@ -12,24 +13,31 @@ export interface ReplicateOptions {
   rounds: number
   /** Of a backlog of small transactions. */
   transactions: number
+  /** That make a backlog of small transactions at the same time. */
+  sessions: number
   /** Of a backlog of one large transaction. */
   rows: number
   /** How long the latency is measured. */
   seconds: number
   shapes: Part[]
   nativeCommit: NativeCommit
+  /** Stopped when it takes so many times as long as native; 0 leaves pgcopydb out. */
+  pgcopydbLimit: number
   /** Folder for profiles of pgflex. */
   cpuProf?: string
 }
 
 export function replicateCommand(): Command {
   return new Command('replicate')
-    .description('Applies the same backlog of changes by pgflex and by PostgreSQL itself, and follows under load.')
+    .description(
+      'Applies the same backlog of changes by pgflex, PostgreSQL itself and pgcopydb, and follows under load.',
+    )
     .option('--rounds <number>', 'backlogs of each shape', wholeNumber, 3)
-    .option('--transactions <number>', 'transactions of a backlog of small ones', wholeNumber, 50_000)
-    .option('--rows <number>', 'rows of a backlog of one large transaction', wholeNumber, 300_000)
+    .option('--transactions <number>', 'transactions of a backlog of small ones', wholeNumber, 100_000)
+    .option('--sessions <number>', 'sessions that make them at the same time', wholeNumber, SESSIONS)
+    .option('--rows <number>', 'rows of a backlog of one large transaction', wholeNumber, 1_000_000)
     .option('--seconds <number>', 'how long the latency is measured', wholeNumber, 30)
-    .option('--shapes <names>', `some of ${PARTS.join(',')}`, parts, [...PARTS])
+    .option('--shapes <names>', `some of ${PARTS.join(',')}`, someOf(PARTS), [...PARTS])
     .option('--source-major <number>', 'PostgreSQL major of the source', wholeNumber, 15)
     .option('--target-major <number>', 'PostgreSQL major of the target', wholeNumber, 17)
     .addOption(
@@ -37,19 +45,10 @@ export function replicateCommand(): Command {
         .choices(['on', 'off'])
         .default('off'),
     )
+    .option('--pgcopydb-limit <times>', 'stop pgcopydb after so many times of native; 0 leaves it out', times, 5)
     .option('--cpu-prof <folder>', 'write processor profiles of pgflex there')
 }
 
-function wholeNumber(text: string): number {
-  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('It must be a whole number from 1 on.')
-  return Number(text)
-}
-
-function parts(text: string): Part[] {
-  return text.split(',').map((name) => {
-    const part = PARTS.find((one) => one === name.trim())
-    if (part === undefined)
-      throw new InvalidArgumentError(`There is no "${name.trim()}"; there are ${PARTS.join(', ')}.`)
-    return part
-  })
+function times(text: string): number {
+  return text === '0' ? 0 : wholeNumber(text)
 }

@@ -1,4 +1,4 @@
-import { eachSession, perSession, SESSIONS, type Shape } from './shape.ts'
+import { eachSession, perSession, SESSIONS, type Amount, type Shape } from './shape.ts'
 
 /** 100,000 accounts, 10 tellers and a branch each. */
 const SCALE = 10
@@ -52,21 +52,22 @@ const PROCEDURES = `
     end loop;
   end $$;`
 
-export function pgbenchShape(transactions: number): Shape {
-  const each = perSession(transactions)
+export function pgbenchShape(amount: Amount): Shape {
+  const { sessions } = amount
+  const each = perSession(amount)
   return {
     name: 'pgbench',
-    about: `${each * SESSIONS} TPC-B transactions of 3 updates and 1 insert from ${SESSIONS} sessions, scale ${SCALE}`,
+    about: `${each * sessions} TPC-B transactions of 3 updates and 1 insert from ${sessions} sessions, scale ${SCALE}`,
     tables: TABLES,
     procedures: PROCEDURES,
-    calls: eachSession((session) => `call bench_tpcb(${session}, ${each}, 'infinity', 'infinity')`),
-    transactions: each * SESSIONS,
-    changes: each * SESSIONS * 4,
+    calls: eachSession(sessions, (session) => `call bench_tpcb(${session}, ${each}, 'infinity', 'infinity')`),
+    transactions: each * sessions,
+    changes: each * sessions * 4,
   }
 }
 
 /** The same transactions for some time. @param rate transactions in a second of all sessions */
 export function tpcbCalls(seconds: number, rate = Infinity): string[] {
   const each = Number.isFinite(rate) ? String(rate / SESSIONS) : `'infinity'`
-  return eachSession((session) => `call bench_tpcb(${session}, ${2 ** 31 - 1}, ${seconds}, ${each})`)
+  return eachSession(SESSIONS, (session) => `call bench_tpcb(${session}, ${2 ** 31 - 1}, ${seconds}, ${each})`)
 }

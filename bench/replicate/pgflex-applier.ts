@@ -50,6 +50,7 @@ export async function createPgflexApplier(pair: ServerPair, execArgv: string[]):
     name: 'pgflex',
     database: DATABASE,
     publications,
+    process: { root: () => child.pid, nameOf: () => 'pgflex' },
     async begin(until) {
       untilGiven = until !== undefined
       child.send({

@@ -10,6 +10,7 @@ import { parseLsn } from '../../migration/lsn.ts'
 import { replicateSlice } from '../../migration/replicate/replicate-slice.ts'
 import { fileDocuments } from '../../migration/store/file-documents.ts'
 import { fileSecrets } from '../../migration/store/file-secrets.ts'
+import { ownPeakBytes } from '../process-stat.ts'
 import type { OwnUse } from './applier.ts'
 
 export interface Begin {
@@ -55,7 +56,7 @@ async function run(begin: Begin, draining: AbortSignal): Promise<Ended> {
     use: {
       userSeconds: user / 1e6,
       systemSeconds: system / 1e6,
-      peakRssBytes: process.resourceUsage().maxRSS * 1024,
+      peakRssBytes: ownPeakBytes(),
     },
   }
 }

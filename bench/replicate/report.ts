@@ -1,40 +1,13 @@
 import { columns, whole } from '../../demo/progress.ts'
-import { median } from '../median.ts'
+import { limitText } from '../limit.ts'
 import type { ServerFacts } from '../servers.ts'
-import { APPLIERS, type ApplierName } from './applier.ts'
-import type { Drain } from './drain.ts'
+import type { ApplierFigures, ShapeFigures } from './figures.ts'
 import type { Latencies } from './latency.ts'
 import type { NativeCommit } from './native-applier.ts'
-import type { Shape, ShapeName } from './shape.ts'
-
-/** The rounds of one applier on one shape; all figures are medians. */
-export interface ApplierFigures {
-  applier: ApplierName
-  /** Of each round. */
-  rounds: number[]
-  seconds: number
-  transactionsPerSecond: number
-  changesPerSecond: number
-  /** How many times as fast as native: median over the rounds, each of which has the same backlog. */
-  ratioToNative: number
-  sourceCpuSeconds: number | null
-  targetCpuSeconds: number | null
-  userSeconds: number | null
-  systemSeconds: number | null
-  peakRssBytes: number | null
-}
-
-export interface ShapeFigures {
-  shape: ShapeName
-  about: string
-  transactions: number
-  changes: number
-  appliers: ApplierFigures[]
-}
 
 export interface ReplicateResult {
   benchmark: 'replicate'
-  /** Every applier has brought about exactly the contents of the source, each time. */
+  /** pgflex and native have brought about exactly the contents of the source, each time. */
   ok: boolean
   servers: ServerFacts
   /** synchronous_commit of the native subscription. */
@@ -42,46 +15,14 @@ export interface ReplicateResult {
   rounds: number
   shapes: ShapeFigures[]
   latency: Latencies | null
-  notRun: { applier: string; reason: string }[]
-}
-
-/** @param rounds the drains of each round */
-export function shapeFigures(shape: Shape, rounds: readonly Drain[][]): ShapeFigures {
-  const of = (applier: ApplierName): Drain[] =>
-    rounds.map((drains) => drains.find((drain) => drain.applier === applier)!)
-  const native = of('native')
-  return {
-    shape: shape.name,
-    about: shape.about,
-    transactions: shape.transactions,
-    changes: shape.changes,
-    appliers: APPLIERS.map((applier) => {
-      const drains = of(applier)
-      const middle = (value: (drain: Drain) => number | null | undefined): number | null => {
-        const known = drains.map(value).filter((one) => typeof one === 'number')
-        return known.length === 0 ? null : median(known)
-      }
-      const seconds = median(drains.map((drain) => drain.seconds))
-      return {
-        applier,
-        rounds: drains.map((drain) => drain.seconds),
-        seconds,
-        transactionsPerSecond: shape.transactions / seconds,
-        changesPerSecond: shape.changes / seconds,
-        ratioToNative: median(drains.map((drain, i) => native[i]!.seconds / drain.seconds)),
-        sourceCpuSeconds: middle((drain) => drain.sourceCpuSeconds),
-        targetCpuSeconds: middle((drain) => drain.targetCpuSeconds),
-        userSeconds: middle(({ own }) => own?.userSeconds),
-        systemSeconds: middle(({ own }) => own?.systemSeconds),
-        peakRssBytes: middle(({ own }) => own?.peakRssBytes),
-      }
-    }),
-  }
+  /** Its version, or why it took no part. */
+  pgcopydb: { version: string } | { reason: string }
 }
 
 const HEAD = [
   'Shape',
   'Applier',
+  'Rounds',
   'Time s',
   'Transactions/s',
   'Changes/s',
@@ -95,8 +36,10 @@ const HEAD = [
 
 /** Below it, a rate of transactions says nothing. */
 const MANY_TRANSACTIONS = 100
+/** Stands at figures of an applier whose target is not what the source is. */
+const MARK = '*'
 
-export function reportLines({ servers, nativeCommit, rounds, shapes, latency, notRun }: ReplicateResult): string[] {
+export function reportLines({ servers, nativeCommit, rounds, shapes, latency, pgcopydb }: ReplicateResult): string[] {
   const settings = Object.entries(servers.settings).map(([name, value]) => `${name}=${value}`)
   return [
     '',
@@ -105,25 +48,32 @@ export function reportLines({ servers, nativeCommit, rounds, shapes, latency, no
     nativeCommit === 'off'
       ? 'The native subscription has its default settings: it does not wait for its commits (synchronous_commit=off), pgflex does.'
       : 'The native subscription waits for its commits (synchronous_commit=on) as pgflex does; its other settings are the default ones.',
-    ...(shapes.length === 0
-      ? []
-      : [
-          '',
-          ...columns([HEAD, ...shapes.flatMap(shapeRows)], 2),
-          '',
-          ...shapes.map(({ shape, about }) => `  ${shape}: ${about}`),
-        ]),
+    ...(shapes.length === 0 ? [] : shapesLines(shapes)),
     ...(latency ? latencyLines(latency) : []),
     '',
-    ...notRun.map(({ applier, reason }) => `${applier}: not run, ${reason}`),
-    'Each target was compared with its source after every backlog: all equal.',
+    'reason' in pgcopydb ? `pgcopydb: not run, ${pgcopydb.reason}` : `${pgcopydb.version} took part.`,
+    'Each target of pgflex and native was compared with its source after every backlog: all equal.',
+  ]
+}
+
+function shapesLines(shapes: readonly ShapeFigures[]): string[] {
+  return [
+    '',
+    ...columns([HEAD, ...shapes.flatMap(shapeRows)], 2),
+    ...shapes.flatMap((shape) => [
+      '',
+      `  ${shape.shape}: ${shape.about}`,
+      ...shape.appliers.map(limitLine),
+      ...notes(shape),
+    ]),
   ]
 }
 
 function shapeRows({ shape, transactions, appliers }: ShapeFigures): string[][] {
   return appliers.map((one) => [
     shape,
-    one.applier,
+    one.applier + (one.differences.length > 0 ? MARK : ''),
+    whole(one.rounds.length),
     one.seconds.toFixed(2),
     transactions < MANY_TRANSACTIONS ? '-' : whole(one.transactionsPerSecond),
     whole(one.changesPerSecond),
@@ -134,6 +84,23 @@ function shapeRows({ shape, transactions, appliers }: ShapeFigures): string[][] 
     optional(one.sourceCpuSeconds),
     optional(one.targetCpuSeconds),
   ])
+}
+
+function limitLine({ applier, busy, machine }: ApplierFigures): string {
+  return `    ${applier} is ${limitText(busy, machine)}`
+}
+
+function notes({ appliers, pgcopydbNotRun }: ShapeFigures): string[] {
+  return [
+    ...appliers
+      .filter(({ differences }) => differences.length > 0)
+      .map(
+        ({ applier, differences }) =>
+          `    ${MARK} ${applier} has not brought about what the source has, so its figures are not those of the same ` +
+          `work. ${differences.length} tables differ: ${differences[0]}`,
+      ),
+    ...(pgcopydbNotRun === null ? [] : [`    pgcopydb has no figure: ${pgcopydbNotRun}`]),
+  ]
 }
 
 function latencyLines({ most, rate, appliers }: Latencies): string[] {

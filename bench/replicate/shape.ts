@@ -17,15 +17,21 @@ export interface Shape {
   changes: number
 }
 
-/** Sessions that make a backlog at the same time, so that their transactions interleave in the WAL. */
+/** Sessions that make a backlog at the same time unless told otherwise, so that their transactions interleave in the WAL. */
 export const SESSIONS = 4
 
+/** How much a backlog of small transactions has. */
+export interface Amount {
+  transactions: number
+  sessions: number
+}
+
 /** A whole number of transactions for each session. */
-export function perSession(transactions: number): number {
-  return Math.max(1, Math.round(transactions / SESSIONS))
+export function perSession({ transactions, sessions }: Amount): number {
+  return Math.max(1, Math.round(transactions / sessions))
 }
 
 /** One statement for each session, given its number from 0. */
-export function eachSession(call: (session: number) => string): string[] {
-  return Array.from({ length: SESSIONS }, (_, session) => call(session))
+export function eachSession(sessions: number, call: (session: number) => string): string[] {
+  return Array.from({ length: sessions }, (_, session) => call(session))
 }

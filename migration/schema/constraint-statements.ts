@@ -1,4 +1,4 @@
-import { parseSync, type Constraint, type Node } from 'libpg-query'
+import { parseSync, type Constraint, type Node } from './parser.ts'
 import { id, literal } from '../sql.ts'
 import { VALIDATE } from './post-data-order.ts'
 import type { SchemaStatement } from './split.ts'

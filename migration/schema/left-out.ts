@@ -1,4 +1,4 @@
-import { parseSync } from 'libpg-query'
+import { parseSync } from './parser.ts'
 import type { TableFilter } from '../model/table-filter.ts'
 import type { SchemaStatement } from './split.ts'
 import type { NewStatement, PlannedStatement } from './statements.ts'

@@ -1,4 +1,4 @@
-import { parseSync } from 'libpg-query'
+import { parseSync } from './parser.ts'
 import type { Connection } from '../connect.ts'
 
 /** A role of the target, as the migrating role sees it. */

@@ -1,4 +1,4 @@
-import { loadModule, parseSync, type Node } from 'libpg-query'
+import { loadModule, parseSync, type Node } from './parser.ts'
 import { id } from '../sql.ts'
 import { describe, type Description } from './describe.ts'
 

@@ -1,0 +1,3 @@
+/** PostgreSQL's own parser, compiled once and not a second time. */
+import './wasm-tiers.ts'
+export { loadModule, parseSync, type Constraint, type Node } from 'libpg-query'
