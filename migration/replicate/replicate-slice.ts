@@ -1,10 +1,11 @@
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { acquireLease, type Lease } from '../control/lease.ts'
-import { sqlState } from '../errors.ts'
+import { errorText, sqlState } from '../errors.ts'
 import { formatLsn, type Lsn } from '../lsn.ts'
 import { readDatabaseStatus } from '../store/migrations.ts'
 import { Applier } from './apply/applier.ts'
+import { Acknowledgement } from './acknowledgement.ts'
 import { breakOff, endSession, prepareApplySession, sendWithoutWaiting } from './apply/apply-session.ts'
 import { total } from './apply/change-counts.ts'
 import { applyRefused, refusedTable } from './apply/refusal.ts'
@@ -14,11 +15,15 @@ import { TargetTables } from './apply/target-tables.ts'
 import { FollowWarnings } from './follow-warnings.ts'
 import { requirePublications } from './made-publications.ts'
 import { readProgress } from './progress.ts'
-import { isUsable, readSlot, slotLost } from './replication-slot.ts'
+import { recordAcknowledged, type FollowedSource } from './followed-source.ts'
+import { readSlot } from './replication-slot.ts'
 import { openReplicationStream } from './replication-stream.ts'
 import { SliceEnd, type SliceReason } from './slice-end.ts'
 import { pause, SliceReport } from './slice-report.ts'
 import { sourceObjects } from './slot-name.ts'
+import { slotTrouble } from './slot-trouble.ts'
+import { admitSource } from './source-admission.ts'
+import { onSource } from './source-trouble.ts'
 import { readTablePoints } from './table-points.ts'
 
 export interface SliceOptions {
@@ -56,8 +61,8 @@ const HURRY_MS = 20
  * Applies what the source commits for about `ms`. All that has happened is in the target: call it again, after
  * whatever end.
  *
- * @throws {MigrationError} SlotLost, PublicationMissing, ApplyRefused, SchemaChanged, TablesNotCopied …; LeaseLost and lost
- *   connections (retryable)
+ * @throws {MigrationError} as slotTrouble(), continuation() and sourceTrouble(); PublicationMissing, ApplyRefused,
+ *   SchemaChanged, TablesNotCopied …; LeaseLost and lost connections (retryable)
  */
 export async function replicateSlice(context: DatabaseContext, options: SliceOptions): Promise<SliceResult> {
   const { slot } = sourceObjects(context.key, context.database)
@@ -65,8 +70,10 @@ export async function replicateSlice(context: DatabaseContext, options: SliceOpt
   await using lease = await acquireLease(leaseSession, 'replicate')
   if (!lease) return await busy(context, formatLsn((await readProgress(leaseSession, slot)).appliedLsn))
 
-  await using source = await context.source('replicate')
+  await using source = endingByForce(await context.source('replicate'))
   await using catalog = await context.target('replicate catalog')
+  // What is recorded before the source is told must survive a crash of the target, whatever its default is.
+  await catalog.query('set synchronous_commit = on')
   sendWithoutWaiting(catalog)
   await using session = await openApplySession(context, lease)
   const report = new SliceReport(context, source, catalog, slot)
@@ -83,7 +90,11 @@ export async function replicateSlice(context: DatabaseContext, options: SliceOpt
     } catch (error) {
       lease.lost.throwIfAborted()
       if (context.draining.aborted) reason = 'draining'
-      else keepOrder(slice, error)
+      else if (error instanceof StatementRefused) keepOrder(slice, error)
+      else {
+        await forgetLatency(context)
+        throw error
+      }
     }
   }
   const { following } = report
@@ -111,8 +122,7 @@ interface Slice {
 }
 
 /** A refused group has left nothing behind: its changes are read again, and written closer to how the source did. */
-function keepOrder({ orders, context }: Slice, error: unknown): void {
-  if (!(error instanceof StatementRefused)) throw error
+function keepOrder({ orders, context }: Slice, error: StatementRefused): void {
   const table = refusedTable(error)
   const order = table === undefined ? 'rowByRow' : orders.get(table)
   if (table === undefined || order === 'rowByRow') throw applyRefused(error)
@@ -125,19 +135,49 @@ async function follow(slice: Slice): Promise<SliceReason> {
   const { context, lease, source, catalog, session, report, end, orders } = slice
   const names = sourceObjects(context.key, context.database)
   const [progress, points] = [await readProgress(catalog, names.slot), await readTablePoints(catalog)]
-  const state = await readSlot(source, names.slot)
-  if (!isUsable(state)) throw slotLost(names.slot, state)
+  let followed: FollowedSource
   await using stream = await openReplicationStream(context, {
     slot: names.slot,
-    publications: await requirePublications(source, catalog, names),
+    publications: await onSource(source, () => requirePublications(source, catalog, names)),
     startLsn: progress.appliedLsn,
     source,
+    admit: async (walsender) => {
+      followed = await admitSource(walsender, catalog, { slot: names.slot, applied: progress.appliedLsn })
+    },
   })
+  const { history, acknowledgedLsn, caughtUpAt } = followed!
+  report.caughtUpAt = caughtUpAt
+  // From here on nobody can drop it and make it anew.
+  const trouble = slotTrouble({
+    slot: names.slot,
+    state: await onSource(source, () => readSlot(source, names.slot)),
+    acknowledged: acknowledgedLsn,
+  })
+  if (trouble) throw trouble
+  const record = (lsn: Lsn): Promise<boolean> =>
+    recordAcknowledged(catalog, names.slot, { history, lsn, caughtUpAt: report.caughtUpAt ?? caughtUpAt })
+  using acknowledgement = new Acknowledgement({
+    stream,
+    recorded: acknowledgedLsn,
+    record,
+    onError: (error) =>
+      context.log.warn('The acknowledged place could not be recorded', {
+        database: context.database,
+        error: errorText(error),
+      }),
+  })
+  const transaction = new TargetTransaction(session, lease, names.slot)
   const warnings = new FollowWarnings(context)
   const applier = new Applier({
-    stream,
+    stream: { acknowledge: (lsn) => acknowledgement.acknowledge(lsn), wake: () => stream.wake() },
     tables: new TargetTables({ catalog, points, orders }),
-    transaction: new TargetTransaction(session, lease, names.slot),
+    transaction: {
+      async write(statements, groupEnd) {
+        const missed = await transaction.write(statements, groupEnd)
+        if (groupEnd) acknowledgement.committed(groupEnd.endLsn)
+        return missed
+      },
+    },
     appliedLsn: progress.appliedLsn,
     onIgnored: (table) => warnings.ignored(table),
     onMissed: (missed) => {
@@ -174,14 +214,15 @@ async function follow(slice: Slice): Promise<SliceReason> {
         await reported
         await report.look()
         // PostgreSQL 18 goes on without a publication that is dropped under way.
-        await requirePublications(source, catalog, names)
+        await onSource(source, () => requirePublications(source, catalog, names))
+        await record(applier.position)
         return reason
       }
       if (end.until !== undefined && applier.isIdle) stream.ping()
     }
   } catch (error) {
     // What pgoutput says of a publication that it does not find, before PostgreSQL 18.
-    if (sqlState(error) === UNDEFINED_OBJECT) await requirePublications(source, catalog, names)
+    if (sqlState(error) === UNDEFINED_OBJECT) await onSource(source, () => requirePublications(source, catalog, names))
     throw error
   } finally {
     reporting.abort()
@@ -200,7 +241,19 @@ async function openApplySession(context: DatabaseContext, lease: Lease): Promise
     await endSession(session)
     throw error
   }
+  return endingByForce(session)
+}
+
+/** A session that ends also when the other side does not answer. */
+function endingByForce(session: Connection): Connection {
   return Object.assign(session, { [Symbol.asyncDispose]: () => endSession(session) })
+}
+
+/** How far the target is behind is not known while it does not follow: the last figure could be a 0 that is not true. */
+async function forgetLatency(context: DatabaseContext): Promise<void> {
+  await context
+    .status((status) => ({ ...status, latencySeconds: undefined, lagBytes: undefined }))
+    .catch((error: unknown) => context.log.warn('The status could not be stored', { error: errorText(error) }))
 }
 
 async function busy(context: DatabaseContext, appliedLsn: string): Promise<SliceResult> {

@@ -7,7 +7,9 @@ import { formatLsn, parseLsn, type Lsn } from '../lsn.ts'
 import { MessageQueue } from './message-queue.ts'
 import { PgoutputPlugin, type Decoded } from './pgoutput-plugin.ts'
 import type { PgoutputMessage } from './pgoutput-message.ts'
-import { endOwnWalsender, readSlot, slotLost } from './replication-slot.ts'
+import { endOwnWalsender, readSlot } from './replication-slot.ts'
+import { slotTrouble } from './slot-trouble.ts'
+import { sourceSilent, sourceTrouble } from './source-trouble.ts'
 
 /** A keepalive stands where it arrived: all that the source sent before it has been read before it. */
 export type StreamMessage = PgoutputMessage | { kind: 'keepalive'; walEnd: Lsn }
@@ -29,6 +31,8 @@ export interface ReplicationStream extends AsyncDisposable {
   /** Asks the source for a keepalive, which tells how far it has sent. */
   ping(): void
   readonly queuedBytes: number
+  /** ms since the source was last heard of while we listened; while the socket is paused it says nothing. */
+  readonly silentMs: number
 }
 
 export interface StreamOptions {
@@ -40,6 +44,10 @@ export interface StreamOptions {
   source: Connection
   /** Bytes that are received ahead of the reader; beyond it the socket is paused. */
   queueBytes?: number
+  /** Looks at the server at the other end of the very connection that is to be read; what it throws ends the attempt. */
+  admit?: (walsender: Connection) => Promise<void>
+  /** ms of trying to get a slot that is in use. */
+  slotWaitMs?: number
 }
 
 /** Some ten thousand narrow rows: enough to work on while the next arrive, little beside a group that is applied. */
@@ -52,17 +60,19 @@ const STATUS_MS = 10_000
 const GRACE_MS = 1_000
 /** ms of trying to get a slot that is in use. */
 const SLOT_WAIT_MS = 30_000
+/** ms for the source to begin to send; it has answered the connection before. */
+const START_MS = 60_000
 /** ms for the source to answer the end of the copy: in the middle of a large transaction it does not. */
 const CLOSE_MS = 1_000
 
 const SLOT_ACTIVE = '55006'
-/** object_not_in_prerequisite_state (the slot was invalidated), undefined_object (there is none). */
-const SLOT_GONE = new Set(['55000', '42704'])
+/** object_not_in_prerequisite_state (also: the slot was invalidated), undefined_object (there is none). */
+const SLOT_REFUSED = new Set(['55000', '42704'])
 
 /**
  * Starts replication from a slot that may still be held by a walsender of ours that is on its way out.
  *
- * @throws {MigrationError} SlotLost; SlotInUse (retryable) when somebody else reads it
+ * @throws {MigrationError} as slotTrouble(); SlotRefused; SlotInUse (retryable) when somebody else reads it; as sourceTrouble()
  */
 export async function openReplicationStream(
   context: DatabaseContext,
@@ -74,13 +84,11 @@ export async function openReplicationStream(
       return await startStream(context, options)
     } catch (error) {
       const state = sqlState(error)
-      if (state !== undefined && SLOT_GONE.has(state)) {
-        throw slotLost(options.slot, await readSlot(options.source, options.slot))
-      }
-      if (state !== SLOT_ACTIVE) throw error
-      if (Date.now() - begin > SLOT_WAIT_MS || context.draining.aborted) {
+      if (state !== undefined && SLOT_REFUSED.has(state)) throw await slotRefused(options, error)
+      if (state !== SLOT_ACTIVE) throw sourceTrouble(error)
+      if (Date.now() - begin > (options.slotWaitMs ?? SLOT_WAIT_MS) || context.draining.aborted) {
         throw new MigrationError('SlotInUse', `The replication slot ${options.slot} is in use: ${errorText(error)}.`, {
-          hint: 'See who reads it: select * from pg_stat_replication join pg_replication_slots on pid = active_pid;',
+          hint: 'It is tried again by itself: a session of ours that was cut off keeps the slot for wal_sender_timeout at most. If it stays, see who reads it, and end that: select * from pg_stat_replication join pg_replication_slots on pid = active_pid;',
           retryable: true,
           target: 'source',
           cause: error,
@@ -93,9 +101,23 @@ export async function openReplicationStream(
   }
 }
 
+async function slotRefused({ slot, source }: StreamOptions, error: unknown): Promise<MigrationError> {
+  const state = await readSlot(source, slot)
+  const trouble = slotTrouble({ slot, state })
+  if (trouble) return trouble
+  return new MigrationError('SlotRefused', `The source does not let the slot ${slot} be read: ${errorText(error)}.`, {
+    hint:
+      state?.synced === true
+        ? 'The address of the source leads to a standby. Let it lead to the primary, or promote the standby, and the migration goes on by itself.'
+        : 'The slot is there and whole: when the reason above is mended, the migration goes on by itself.',
+    target: 'source',
+    cause: error,
+  })
+}
+
 async function startStream(
   context: DatabaseContext,
-  { slot, publications, startLsn, source, queueBytes = QUEUE_BYTES }: StreamOptions,
+  { slot, publications, startLsn, source, queueBytes = QUEUE_BYTES, admit }: StreamOptions,
 ): Promise<ReplicationStream> {
   const { timeout, encoding } = (
     await source.query<{ timeout: string; encoding: string }>(
@@ -114,11 +136,16 @@ async function startStream(
       client.on('error', (error) => service.emit('error', error))
       this._client = client
       this._connection = client.connection
+      await admit?.(client)
       return [client, client.connection]
     },
   })
+  let heardAt = performance.now()
+  let isHeld = false
   const queue = new MessageQueue<StreamMessage>(queueBytes, (held) => {
     const socket = plugin.client?.connection.stream
+    isHeld = held
+    heardAt = performance.now()
     if (held) socket?.pause()
     else socket?.resume()
   })
@@ -130,33 +157,38 @@ async function startStream(
   const sendStatus = (ping = false): void => void service.acknowledge(formatLsn(durable - 1n), ping)
 
   service.on('data', (_lsn: string, message: Decoded) => {
+    heardAt = performance.now()
     if (closing) return
     if (message.kind === 'malformed') queue.fail(message.error)
     else queue.put(message, 'bytes' in message ? message.bytes : MESSAGE_BYTES)
   })
   service.on('heartbeat', (lsn: string, _time: number, shouldRespond: boolean) => {
+    heardAt = performance.now()
     const walEnd = parseLsn(lsn)
     const last = queue.last
     if (last?.kind === 'keepalive') last.walEnd = walEnd
     else queue.put({ kind: 'keepalive', walEnd }, MESSAGE_BYTES)
     if (shouldRespond) sendStatus()
   })
-  service.on('error', (error: Error) => queue.fail(error))
+  service.on('error', (error: Error) => queue.fail(sourceTrouble(error)))
 
   const started = new Promise<void>((resolve) => service.on('start', () => resolve()))
   const ended = service.subscribe(plugin, slot, formatLsn(startLsn)).then(
-    () => queue.fail(new Error('Connection terminated by the source.')),
+    () => queue.fail(sourceTrouble(new Error('Connection terminated by the source'))),
     (error: unknown) => {
-      queue.fail(error)
+      queue.fail(sourceTrouble(error))
       if (!closing) throw error
     },
   )
   // It is waited for below; until then its failure is in the queue.
   ended.catch(() => {})
-  await Promise.race([started, ended]).catch(async (error: unknown) => {
-    await stop(service)
-    throw error
-  })
+  const tooLate = new AbortController()
+  await Promise.race([started, ended, after(START_MS, tooLate.signal)])
+    .catch(async (error: unknown) => {
+      await stop(service)
+      throw error
+    })
+    .finally(() => tooLate.abort())
   sendStatus()
   // Also while the socket is paused: any message from us restarts the source's clock, and it gives up
   // after wal_sender_timeout without one.
@@ -177,6 +209,9 @@ async function startStream(
     get queuedBytes() {
       return queue.bytes
     },
+    get silentMs() {
+      return isHeld ? 0 : performance.now() - heardAt
+    },
     async [Symbol.asyncDispose]() {
       closing = true
       clearInterval(timer)
@@ -190,6 +225,14 @@ async function startStream(
       await stop(service)
     },
   }
+}
+
+/** Fails after a time, unless it is called off. */
+function after(ms: number, calledOff: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const timer = setTimeout(() => reject(sourceSilent(ms)), ms)
+    calledOff.addEventListener('abort', () => clearTimeout(timer))
+  })
 }
 
 /** Bytes that a message without values stands for in the queue. */
