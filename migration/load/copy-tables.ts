@@ -2,6 +2,8 @@ import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { acquireLease, type Lease } from '../control/lease.ts'
 import { errorText, isTransient, MigrationError } from '../errors.ts'
+import { sourceObjects } from '../replicate/slot-name.ts'
+import { admitSource } from '../replicate/source-admission.ts'
 import { copyFormat, serverFacts } from './copy-format.ts'
 import { copyLane, pause, type CopyRun, type PlannedCopy } from './copy-lane.ts'
 import { endPredecessors } from './copy-session.ts'
@@ -70,6 +72,7 @@ interface Activity {
 /** Online: each batch under the snapshot of a slot of its own. */
 async function copyBatches(activity: Activity): Promise<void> {
   const { context, worker } = activity
+  const { slot } = sourceObjects(context.key, context.database)
   await using leasing = await context.target(`copy-lease ${worker}`)
   await using control = await context.target(`copy-control ${worker}`)
   await using progress = await startLoadProgress(context, control)
@@ -79,7 +82,9 @@ async function copyBatches(activity: Activity): Promise<void> {
     await using lease = claimed.lease
     const signal = AbortSignal.any([context.draining, lease.lost])
     await endPredecessors(control, lease.name)
-    await using snapshot = await exportSlotSnapshot(context, lease.name, signal)
+    await using snapshot = await exportSlotSnapshot(context, lease.name, signal, (walsender) =>
+      admitSource(walsender, control, slot),
+    )
     const run: CopyRun = { ...activity, control, lease, snapshot, progress, signal, queue: [] }
     run.queue.push(...(await planCopies(run, await openTables(control, claimed.batch))))
     await copyLane(run, lease.name)

@@ -6,6 +6,8 @@ import type { SourceHistory } from './source-history.ts'
 /** What the target knows of the source that it follows: a row of pgflex.source. */
 export interface FollowedSource {
   history: SourceHistory
+  /** The target has changes up to here: the last commit, or the snapshot of a table that was copied after it. */
+  appliedLsn: Lsn
   /**
    * Nothing after it has ever been acknowledged to the slot. It is written before the source is told, so that
    * a slot which stands after it is not the one that we have read: changes are missing.
@@ -16,7 +18,11 @@ export interface FollowedSource {
 }
 
 /** Call it in the transaction that records the beginning of replication. */
-export async function recordSource(target: Connection, slot: string, source: FollowedSource): Promise<void> {
+export async function recordSource(
+  target: Connection,
+  slot: string,
+  source: Omit<FollowedSource, 'appliedLsn'>,
+): Promise<void> {
   await target.query(
     `insert into pgflex.source (slot, system_identifier, timelines, acknowledged_lsn, caught_up_at)
      values ($1, $2, $3, $4, to_timestamp($5::float8 / 1000))
@@ -34,10 +40,12 @@ export async function recordSource(target: Connection, slot: string, source: Fol
 }
 
 export async function readFollowedSource(target: Connection, slot: string): Promise<FollowedSource | undefined> {
-  const { rows } = await target.query<Record<'identifier' | 'timelines' | 'lsn' | 'at', string>>(
+  const { rows } = await target.query<Record<'identifier' | 'timelines' | 'lsn' | 'applied' | 'at', string>>(
     `select system_identifier as identifier, timelines, acknowledged_lsn as lsn,
+            greatest(applied_lsn, (select max(snapshot_lsn) from pgflex.table_copy)) as applied,
             extract(epoch from caught_up_at) * 1000 as at
-       from pgflex.source where slot = $1`,
+       from pgflex.source join pgflex.progress using (slot)
+      where slot = $1`,
     [slot],
   )
   const row = rows[0]
@@ -47,6 +55,7 @@ export async function readFollowedSource(target: Connection, slot: string): Prom
       systemIdentifier: row.identifier,
       timelines: JSON.parse(row.timelines) as SourceHistory['timelines'],
     },
+    appliedLsn: parseLsn(row.applied),
     acknowledgedLsn: parseLsn(row.lsn),
     caughtUpAt: Number(row.at),
   }

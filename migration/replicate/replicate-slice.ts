@@ -1,7 +1,7 @@
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { acquireLease, type Lease } from '../control/lease.ts'
-import { errorText, sqlState } from '../errors.ts'
+import { errorText, MigrationError, sqlState } from '../errors.ts'
 import { formatLsn, type Lsn } from '../lsn.ts'
 import { readDatabaseStatus } from '../store/migrations.ts'
 import { Applier } from './apply/applier.ts'
@@ -20,7 +20,7 @@ import { readSlot } from './replication-slot.ts'
 import { openReplicationStream } from './replication-stream.ts'
 import { SliceEnd, type SliceReason } from './slice-end.ts'
 import { pause, SliceReport } from './slice-report.ts'
-import { sourceObjects } from './slot-name.ts'
+import { sourceObjects, type SourceObjects } from './slot-name.ts'
 import { slotTrouble } from './slot-trouble.ts'
 import { admitSource } from './source-admission.ts'
 import { onSource } from './source-trouble.ts'
@@ -138,11 +138,11 @@ async function follow(slice: Slice): Promise<SliceReason> {
   let followed: FollowedSource
   await using stream = await openReplicationStream(context, {
     slot: names.slot,
-    publications: await onSource(source, () => requirePublications(source, catalog, names)),
+    publications: await publicationsOf(slice, names),
     startLsn: progress.appliedLsn,
     source,
     admit: async (walsender) => {
-      followed = await admitSource(walsender, catalog, { slot: names.slot, applied: progress.appliedLsn })
+      followed = await admitSource(walsender, catalog, names.slot)
     },
   })
   const { history, acknowledgedLsn, caughtUpAt } = followed!
@@ -228,6 +228,19 @@ async function follow(slice: Slice): Promise<SliceReason> {
     reporting.abort()
     slice.changes += total(applier.applied)
     await Promise.race([Promise.all([reported, warnings.stored()]), pause(1_000)])
+  }
+}
+
+/** Another server under the source's address has no publications of ours either, and that can be mended. */
+async function publicationsOf({ context, source, catalog }: Slice, names: SourceObjects): Promise<string[]> {
+  try {
+    return await onSource(source, () => requirePublications(source, catalog, names))
+  } catch (error) {
+    if (error instanceof MigrationError && error.code === 'PublicationMissing') {
+      await using walsender = await context.replication('follow')
+      await admitSource(walsender, catalog, names.slot)
+    }
+    throw error
   }
 }
 

@@ -12,7 +12,7 @@ import { recordPublications } from './made-publications.ts'
 import { sampleSource } from './latency.ts'
 import { createPublications, dropPublications, listIdentified } from './publication.ts'
 import { sourceObjects } from './slot-name.ts'
-import { slotTrouble } from './slot-trouble.ts'
+import { admitSource } from './source-admission.ts'
 import { readSourceHistory, type SourceHistory } from './source-history.ts'
 
 export interface SlotState {
@@ -51,7 +51,7 @@ const RELEASE_MS = 10_000
  * The publications come first: pgoutput looks for them in the catalog as it was at each change.
  *
  * @returns startLsn: P0
- * @throws {MigrationError} as slotTrouble() when replication had begun and the slot is gone; Busy (retryable) when another
+ * @throws {MigrationError} as admitSource() when replication had begun; Busy (retryable) when another
  *   copy is at work; NoFreeSlot (retryable); PublicationDenied
  */
 export async function createPublicationAndSlot(
@@ -66,14 +66,13 @@ export async function createPublicationAndSlot(
   const { rows } = await target.query<{ start_lsn: string }>('select start_lsn from pgflex.progress where slot = $1', [
     names.slot,
   ])
-  const state = await readSlot(source, names.slot)
   if (rows[0]) {
-    const trouble = slotTrouble({ slot: names.slot, state })
-    if (trouble) throw trouble
+    await using walsender = await context.replication('slot')
+    await admitSource(walsender, target, names.slot)
     return { slot: names.slot, publication: names.publication, startLsn: rows[0].start_lsn }
   }
   // A slot without a recorded beginning: an attempt died in between, and nothing has been copied under it.
-  if (state) await dropSlot(source, names.slot)
+  await dropSlot(source, names.slot)
   const filter = tableFilter(context.record.properties.pgflex)
   const tables = await listIdentified(
     source,

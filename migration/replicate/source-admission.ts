@@ -7,17 +7,13 @@ import { slotTrouble } from './slot-trouble.ts'
 import { continuation, readSourceHistory } from './source-history.ts'
 
 /**
- * Whether the server at the other end of a walsender connection may be followed from where the target is. A history
- * that goes on from the recorded one is recorded before anything of it is read.
+ * Whether the server at the other end of a walsender connection may be followed from where the target is, or copied
+ * from. A history that goes on from the recorded one is recorded before anything of it is read.
  *
  * @returns what is recorded, with the place after which no slot of ours stands
  * @throws {MigrationError} as continuation() and slotTrouble(); ProgressMissing
  */
-export async function admitSource(
-  walsender: Connection,
-  target: Connection,
-  { slot, applied }: { slot: string; applied: Lsn },
-): Promise<FollowedSource> {
+export async function admitSource(walsender: Connection, target: Connection, slot: string): Promise<FollowedSource> {
   const recorded = await readFollowedSource(target, slot)
   if (!recorded) {
     throw new MigrationError('ProgressMissing', `The target does not know which server ${slot} is of.`, {
@@ -25,6 +21,7 @@ export async function admitSource(
       target: 'target',
     })
   }
+  const { appliedLsn: applied } = recorded
   const now = await readSourceHistory(walsender)
   const { rows } = await walsender.query<{ standby: string }>('select pg_is_in_recovery() as standby')
   const isStandby = rows[0]!.standby === 't'

@@ -1,0 +1,123 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { startEmbeddedServer, type EmbeddedServer } from '../../../demo/embedded-postgres.ts'
+import { databaseContext, serverContext, type DatabaseContext } from '../../../migration/context.ts'
+import { readFollowedSource } from '../../../migration/replicate/followed-source.ts'
+import { replicateSlice } from '../../../migration/replicate/replicate-slice.ts'
+import { sourceObjects } from '../../../migration/replicate/slot-name.ts'
+import { updateRecord } from '../../../migration/store/migrations.ts'
+import { literal } from '../../../migration/sql.ts'
+import { SOURCE_USER, startServerPair, type ServerPair } from '../../support/servers.ts'
+import { sourceEnd, startFollowing, type Following } from './following.ts'
+
+let pair: ServerPair
+let standby: EmbeddedServer | undefined
+
+beforeAll(async () => {
+  pair = await startServerPair(17, 18)
+})
+
+afterAll(async () => {
+  await standby?.stop()
+  await pair?.[Symbol.asyncDispose]()
+})
+
+const DDL = 'create table t (id int primary key, v text)'
+
+/** The migration as it goes on when the address of its source leads to another server. */
+async function ledTo({ migration, context }: Following, server: EmbeddedServer): Promise<DatabaseContext> {
+  await updateRecord(context.documents, context.key, (record) => ({
+    ...record,
+    source: { ...record.source, host: server.host, port: server.port },
+  }))
+  return databaseContext(await serverContext(migration.surroundings, context.key), context.database)
+}
+
+function slotOf({ context }: Following): string {
+  return sourceObjects(context.key, context.database).slot
+}
+
+async function onServer(server: EmbeddedServer, database: string, sql: string): Promise<void> {
+  await using admin = await server.connect(database)
+  await admin.query(sql)
+}
+
+test('a promoted standby is followed when it has the slot and all that the target has, and else it is said why not', async () => {
+  const followings: Following[] = []
+  for (const database of ['whole', 'no_slot', 'ahead'])
+    followings.push(await startFollowing(pair, database, { ddl: DDL }))
+  const [whole, noSlot, ahead] = followings as [Following, Following, Following]
+  {
+    await using admin = await pair.source.connect()
+    const { rows } = await admin.query<{ failover: boolean }>('select failover from pg_replication_slots')
+    expect(rows.map(({ failover }) => failover)).toEqual([true, true, true])
+  }
+  for (const { app } of followings) await app.query(`insert into t values (1, 'before')`)
+  for (const following of followings) await following.catchUp()
+  for (const { app } of followings) await app.end()
+
+  // The standby has what the primary had when it was copied, its slots among it, as slot synchronization keeps them.
+  await pair.source.shutdown()
+  standby = await startEmbeddedServer(17, {
+    standbyOf: pair.source,
+    settings: { sync_replication_slots: 'off', hot_standby: 'on' },
+  })
+  await pair.source.start()
+  await onServer(pair.source, 'ahead', `insert into t values (2, 'lost with the primary')`)
+  await ahead.catchUp()
+  await pair.source.kill()
+
+  await onServer(standby, 'postgres', `select pg_promote()`)
+  await onServer(standby, 'postgres', `select pg_drop_replication_slot(${literal(slotOf(noSlot))})`)
+  for (const database of ['whole', 'no_slot', 'ahead'])
+    await onServer(standby, database, `insert into t values (3, 'after')`)
+
+  const context = await ledTo(whole, standby)
+  const until = await sourceEnd(context)
+  expect(await replicateSlice(context, { ms: 60_000, until })).toMatchObject({ reason: 'reached', changes: 1 })
+  await onServer(standby, 'whole', `insert into t values (4, 'after')`)
+  expect(await replicateSlice(context, { ms: 60_000, until: await sourceEnd(context) })).toMatchObject({ changes: 1 })
+  expect(await whole.onTarget(`select string_agg(id::text, ' ' order by id) from public.t`)).toBe('1 3 4')
+  {
+    await using target = await context.target('test')
+    const { history } = (await readFollowedSource(target, slotOf(whole)))!
+    expect(history.timelines).toEqual([{ id: 1, end: expect.any(String) }, { id: 2 }])
+  }
+
+  await expect(replicateSlice(await ledTo(noSlot, standby), { ms: 100 })).rejects.toMatchObject({
+    code: 'SlotNotFailedOver',
+    retryable: false,
+    hint: expect.stringContaining('sync_replication_slots'),
+  })
+  await expect(replicateSlice(await ledTo(ahead, standby), { ms: 100 })).rejects.toMatchObject({
+    code: 'SourceDiverged',
+    retryable: false,
+    message: expect.stringContaining('timeline 2'),
+  })
+  expect(await ahead.onTarget('select count(*) from public.t')).toBe('2')
+
+  // The old primary comes back under the old address.
+  await pair.source.start()
+  await expect(replicateSlice(await ledTo(whole, pair.source), { ms: 100 })).rejects.toMatchObject({
+    code: 'SourceIsOldPrimary',
+  })
+  // Led back to the present one, it goes on.
+  await onServer(standby, 'whole', `insert into t values (5, 'after')`)
+  const again = await ledTo(whole, standby)
+  expect(await replicateSlice(again, { ms: 60_000, until: await sourceEnd(again) })).toMatchObject({ changes: 1 })
+})
+
+test('another server under the address of the source is not read, and led back the migration goes on', async () => {
+  await using following = await startFollowing(pair, 'another', { ddl: DDL })
+  await following.app.query(`insert into t values (1)`)
+  // A server with the same databases and roles, as one that was restored by pg_restore: here, the target itself.
+  await onServer(
+    pair.target,
+    'postgres',
+    `create role ${SOURCE_USER} login replication superuser password ${literal(pair.sourcePassword)}`,
+  )
+  await expect(replicateSlice(await ledTo(following, pair.target), { ms: 100 })).rejects.toMatchObject({
+    code: 'SourceReplaced',
+  })
+  const context = await ledTo(following, pair.source)
+  expect(await replicateSlice(context, { ms: 60_000, until: await sourceEnd(context) })).toMatchObject({ changes: 1 })
+})
