@@ -3,7 +3,7 @@ import type { DatabaseContext } from '../context.ts'
 import { acquireLease, type Lease } from '../control/lease.ts'
 import { errorText, isTransient, MigrationError } from '../errors.ts'
 import { sourceObjects } from '../replicate/slot-name.ts'
-import { admitSource } from '../replicate/source-admission.ts'
+import { admitCopy } from '../replicate/source-admission.ts'
 import { copyFormat, serverFacts } from './copy-format.ts'
 import { copyLane, pause, type CopyRun, type PlannedCopy } from './copy-lane.ts'
 import { endPredecessors } from './copy-session.ts'
@@ -83,7 +83,7 @@ async function copyBatches(activity: Activity): Promise<void> {
     const signal = AbortSignal.any([context.draining, lease.lost])
     await endPredecessors(control, lease.name)
     await using snapshot = await exportSlotSnapshot(context, lease.name, signal, (walsender) =>
-      admitSource(walsender, control, slot),
+      admitCopy(walsender, control, slot),
     )
     const run: CopyRun = { ...activity, control, lease, snapshot, progress, signal, queue: [] }
     run.queue.push(...(await planCopies(run, await openTables(control, claimed.batch))))

@@ -44,6 +44,11 @@ export async function admitSource(walsender: Connection, target: Connection, slo
   return { ...recorded, history, acknowledgedLsn }
 }
 
+/** {@link admitSource} for the load: where no slot has been recorded, what is copied is not followed either. */
+export async function admitCopy(walsender: Connection, target: Connection, slot: string): Promise<void> {
+  if (await readFollowedSource(target, slot)) await admitSource(walsender, target, slot)
+}
+
 function least(a: Lsn, b: Lsn): Lsn {
   return a < b ? a : b
 }
