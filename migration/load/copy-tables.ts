@@ -2,6 +2,7 @@ import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { acquireLease, type Lease } from '../control/lease.ts'
 import { errorText, isTransient, MigrationError } from '../errors.ts'
+import { watchSlot } from '../replicate/retained-wal-watch.ts'
 import { sourceObjects } from '../replicate/slot-name.ts'
 import { admitCopy } from '../replicate/source-admission.ts'
 import { copyFormat, serverFacts } from './copy-format.ts'
@@ -39,6 +40,7 @@ const MAX_FAILURES_IN_A_ROW = 15
 export async function copyTables(context: DatabaseContext, { worker }: { worker: number }): Promise<CopyResult> {
   const activity: Activity = { context, worker, counts: { copied: 0, errored: 0 }, failures: new Map() }
   const offline = context.record.properties.migrationMode === 'Offline'
+  await using _slot = offline || worker !== 0 ? undefined : watchSlot(context)
   let message: string | undefined
   for (let failed = 0, done = offline && worker !== 0; !done && !context.draining.aborted;) {
     const before = activity.counts.copied + activity.counts.errored

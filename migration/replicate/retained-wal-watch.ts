@@ -1,6 +1,10 @@
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
+import { errorText } from '../errors.ts'
+import type { DatabaseStatus } from '../model/status.ts'
 import { readSlot, type SlotState } from './replication-slot.ts'
+import { sourceObjects } from './slot-name.ts'
+import { onSource } from './source-trouble.ts'
 import { oldTransactionWarning, OLD_TRANSACTION_SECONDS, WAL_LEVELS, walLevel, walWarning } from './retained-wal.ts'
 
 /** Looks at the slot, and keeps its warnings in the status as they are true. */
@@ -85,4 +89,49 @@ async function readSurroundings(
     ...(megabytes === '-1' ? {} : { limitBytes: Number(megabytes) * 1024 ** 2 }),
     ...(name === null || since === null ? {} : { oldest: { name, since } }),
   }
+}
+
+/** ms between two looks where nothing else is asked of the source; a checkpoint, which gives slots up, takes longer. */
+const WATCH_MS = 10_000
+
+/**
+ * Watches the slot during work that does not read it (load, indexes) until it is disposed of: that is when most WAL is
+ * kept. Nothing depends on it.
+ */
+export function watchSlot(context: DatabaseContext): AsyncDisposable {
+  const { slot } = sourceObjects(context.key, context.database)
+  const watch = new RetainedWalWatch(context, slot)
+  let looking: Promise<void> = Promise.resolve()
+  let timer: NodeJS.Timeout | undefined
+
+  const look = async (): Promise<void> => {
+    // A session for each look: none is kept from the server for hours.
+    await using source = await context.source('slot watch')
+    const state = await onSource(source, () => watch.look(source))
+    if (state) await context.status((status) => ({ ...status, slot: slotStatus(slot, state) }))
+  }
+  const tick = (): void => {
+    looking = look()
+      .catch((error: unknown) => context.log.warn('The slot could not be looked at', { error: errorText(error) }))
+      .finally(() => {
+        timer = ended ? undefined : setTimeout(tick, WATCH_MS)
+      })
+  }
+  let ended = false
+  tick()
+  return {
+    async [Symbol.asyncDispose]() {
+      ended = true
+      clearTimeout(timer)
+      await looking
+    },
+  }
+}
+
+/** The part of the status that the slot stands for. */
+export function slotStatus(
+  name: string,
+  { walStatus, retainedBytes, safeWalBytes }: SlotState,
+): DatabaseStatus['slot'] {
+  return { name, walStatus, retainedBytes, ...(safeWalBytes === undefined ? {} : { safeWalBytes }) }
 }

@@ -8,7 +8,7 @@ import type { FollowWarnings } from './follow-warnings.ts'
 import type { Progress } from './progress.ts'
 import type { SlotState } from './replication-slot.ts'
 import type { ReplicationStream } from './replication-stream.ts'
-import { RetainedWalWatch } from './retained-wal-watch.ts'
+import { RetainedWalWatch, slotStatus } from './retained-wal-watch.ts'
 import { addSample, thinSamples } from './samples.ts'
 import { SourceMarks } from './source-marks.ts'
 import { onSource, sourceSilent } from './source-trouble.ts'
@@ -134,16 +134,7 @@ export class SliceReport {
         ...(latency === undefined
           ? {}
           : { latencySeconds: latency, maxLatencySeconds: Math.max(status.maxLatencySeconds ?? 0, latency) }),
-        ...(this.#slot
-          ? {
-              slot: {
-                name: this.#slotName,
-                walStatus: this.#slot.walStatus,
-                retainedBytes: this.#slot.retainedBytes,
-                ...(this.#slot.safeWalBytes === undefined ? {} : { safeWalBytes: this.#slot.safeWalBytes }),
-              },
-            }
-          : {}),
+        ...(this.#slot ? { slot: slotStatus(this.#slotName, this.#slot) } : {}),
       }))
     } catch (error) {
       // The data does not wait for the page.
