@@ -1,7 +1,7 @@
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { acquireLease, type Lease } from '../control/lease.ts'
-import { errorText, MigrationError, sqlState } from '../errors.ts'
+import { errorText, sqlState } from '../errors.ts'
 import { formatLsn, type Lsn } from '../lsn.ts'
 import { readDatabaseStatus } from '../store/migrations.ts'
 import { Applier } from './apply/applier.ts'
@@ -15,14 +15,11 @@ import { TargetTables } from './apply/target-tables.ts'
 import { FollowWarnings } from './follow-warnings.ts'
 import { requirePublications } from './made-publications.ts'
 import { readProgress } from './progress.ts'
-import { recordAcknowledged, type FollowedSource } from './followed-source.ts'
-import { readSlot } from './replication-slot.ts'
-import { openReplicationStream } from './replication-stream.ts'
+import { recordAcknowledged } from './followed-source.ts'
 import { SliceEnd, type SliceReason } from './slice-end.ts'
 import { pause, SliceReport } from './slice-report.ts'
-import { sourceObjects, type SourceObjects } from './slot-name.ts'
-import { slotTrouble } from './slot-trouble.ts'
-import { admitSource } from './source-admission.ts'
+import { sourceObjects } from './slot-name.ts'
+import { openFollowedSource } from './open-followed-source.ts'
 import { onSource } from './source-trouble.ts'
 import { readTablePoints } from './table-points.ts'
 
@@ -69,7 +66,16 @@ export async function replicateSlice(context: DatabaseContext, options: SliceOpt
   await using leaseSession = await context.target('replicate lease')
   await using lease = await acquireLease(leaseSession, 'replicate')
   if (!lease) return await busy(context, formatLsn((await readProgress(leaseSession, slot)).appliedLsn))
+  try {
+    return await followUnder(lease, context, options)
+  } catch (error) {
+    if (!lease.lost.aborted) await forgetLatency(context)
+    throw error
+  }
+}
 
+async function followUnder(lease: Lease, context: DatabaseContext, options: SliceOptions): Promise<SliceResult> {
+  const { slot } = sourceObjects(context.key, context.database)
   await using source = endingByForce(await context.source('replicate'))
   await using catalog = await context.target('replicate catalog')
   // What is recorded before the source is told must survive a crash of the target, whatever its default is.
@@ -90,11 +96,7 @@ export async function replicateSlice(context: DatabaseContext, options: SliceOpt
     } catch (error) {
       lease.lost.throwIfAborted()
       if (context.draining.aborted) reason = 'draining'
-      else if (error instanceof StatementRefused) keepOrder(slice, error)
-      else {
-        await forgetLatency(context)
-        throw error
-      }
+      else keepOrder(slice, error)
     }
   }
   const { following } = report
@@ -122,7 +124,8 @@ interface Slice {
 }
 
 /** A refused group has left nothing behind: its changes are read again, and written closer to how the source did. */
-function keepOrder({ orders, context }: Slice, error: StatementRefused): void {
+function keepOrder({ orders, context }: Slice, error: unknown): void {
+  if (!(error instanceof StatementRefused)) throw error
   const table = refusedTable(error)
   const order = table === undefined ? 'rowByRow' : orders.get(table)
   if (table === undefined || order === 'rowByRow') throw applyRefused(error)
@@ -135,25 +138,10 @@ async function follow(slice: Slice): Promise<SliceReason> {
   const { context, lease, source, catalog, session, report, end, orders } = slice
   const names = sourceObjects(context.key, context.database)
   const [progress, points] = [await readProgress(catalog, names.slot), await readTablePoints(catalog)]
-  let followed: FollowedSource
-  await using stream = await openReplicationStream(context, {
-    slot: names.slot,
-    publications: await publicationsOf(slice, names),
-    startLsn: progress.appliedLsn,
-    source,
-    admit: async (walsender) => {
-      followed = await admitSource(walsender, catalog, names.slot)
-    },
-  })
-  const { history, acknowledgedLsn, caughtUpAt } = followed!
+  const { stream: opened, followed } = await openFollowedSource(context, { source, catalog, names, progress })
+  await using stream = opened
+  const { history, acknowledgedLsn, caughtUpAt } = followed
   report.caughtUpAt = caughtUpAt
-  // From here on nobody can drop it and make it anew.
-  const trouble = slotTrouble({
-    slot: names.slot,
-    state: await onSource(source, () => readSlot(source, names.slot)),
-    acknowledged: acknowledgedLsn,
-  })
-  if (trouble) throw trouble
   const record = (lsn: Lsn): Promise<boolean> =>
     recordAcknowledged(catalog, names.slot, { history, lsn, caughtUpAt: report.caughtUpAt ?? caughtUpAt })
   using acknowledgement = new Acknowledgement({
@@ -228,19 +216,6 @@ async function follow(slice: Slice): Promise<SliceReason> {
     reporting.abort()
     slice.changes += total(applier.applied)
     await Promise.race([Promise.all([reported, warnings.stored()]), pause(1_000)])
-  }
-}
-
-/** Another server under the source's address has no publications of ours either, and that can be mended. */
-async function publicationsOf({ context, source, catalog }: Slice, names: SourceObjects): Promise<string[]> {
-  try {
-    return await onSource(source, () => requirePublications(source, catalog, names))
-  } catch (error) {
-    if (error instanceof MigrationError && error.code === 'PublicationMissing') {
-      await using walsender = await context.replication('follow')
-      await admitSource(walsender, catalog, names.slot)
-    }
-    throw error
   }
 }
 
