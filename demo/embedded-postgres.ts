@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { chmodSync, chownSync, cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import pg from 'pg'
 import { copyNative, installedBinaries, isReachable } from './postgres-binaries.ts'
 
@@ -36,6 +36,8 @@ export interface EmbeddedServerOptions {
   hba?: string[]
   /** Begins as a standby on a copy of this server's data; shut it down, or kill it, before. */
   standbyOf?: Pick<EmbeddedServer, 'data' | 'password'>
+  /** The copy has the replication slots too, which a base backup leaves out. */
+  withSlots?: boolean
 }
 
 const DEFAULT_SETTINGS: Record<string, string> = {
@@ -74,7 +76,7 @@ export async function startEmbeddedServer(major: number, options: EmbeddedServer
   }
   const spawnOptions = { env: environment, cwd: folder, ...identity }
   if (options.standbyOf) {
-    copyData(options.standbyOf.data, data, identity)
+    copyData(options.standbyOf.data, data, { withSlots: options.withSlots === true, identity })
   } else {
     const initdb = spawnSync(
       binary('initdb'),
@@ -217,8 +219,12 @@ export async function startEmbeddedServer(major: number, options: EmbeddedServer
 }
 
 /** Copies a data directory, file by file; the server that starts on the copy is a standby. */
-function copyData(from: string, to: string, identity: { uid: number; gid: number } | undefined): void {
-  cpSync(from, to, { recursive: true })
+function copyData(
+  from: string,
+  to: string,
+  { withSlots, identity }: { withSlots: boolean; identity: { uid: number; gid: number } | undefined },
+): void {
+  cpSync(from, to, { recursive: true, filter: (path) => withSlots || dirname(path) !== join(from, 'pg_replslot') })
   rmSync(join(to, 'postmaster.pid'), { force: true })
   writeFileSync(join(to, 'standby.signal'), '')
   for (const entry of ['', ...readdirSync(to, { recursive: true, encoding: 'utf8' })]) {

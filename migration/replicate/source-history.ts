@@ -96,6 +96,7 @@ export function continuation(recorded: SourceHistory, now: SourceNow, applied: L
       'SourceReplaced',
       `The address of the source leads to another server: its system identifier is ${now.systemIdentifier}, and the data was copied from ${recorded.systemIdentifier}. Nothing is read from it.`,
       'Let the address lead to the old server again, and the migration goes on by itself. If that one is gone (restored by pg_restore, upgraded by pg_upgrade), cancel, and migrate this database anew.',
+      true,
     )
   }
   const partedAt = sharedUntil(recorded.timelines, now.timelines)
@@ -106,6 +107,7 @@ export function continuation(recorded: SourceHistory, now: SourceNow, applied: L
         'SourceIsOldPrimary',
         `The address of the source leads to its old primary: it is on timeline ${is}, and the target has changes of timeline ${was} up to ${formatLsn(applied)}. Nothing is read from it.`,
         'Let the address lead to the present primary, and the migration goes on by itself.',
+        true,
       )
     }
     return stop(

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startEmbeddedServer, type EmbeddedServer } from '../../../demo/embedded-postgres.ts'
 import { databaseContext, serverContext, type DatabaseContext } from '../../../migration/context.ts'
+import { errorText } from '../../../migration/errors.ts'
 import { readFollowedSource } from '../../../migration/replicate/followed-source.ts'
 import { replicateSlice } from '../../../migration/replicate/replicate-slice.ts'
 import { sourceObjects } from '../../../migration/replicate/slot-name.ts'
@@ -59,6 +60,7 @@ test('a promoted standby is followed when it has the slot and all that the targe
   await pair.source.shutdown()
   standby = await startEmbeddedServer(17, {
     standbyOf: pair.source,
+    withSlots: true,
     settings: { sync_replication_slots: 'off', hot_standby: 'on' },
   })
   await pair.source.start()
@@ -104,6 +106,65 @@ test('a promoted standby is followed when it has the slot and all that the targe
   await onServer(standby, 'whole', `insert into t values (5, 'after')`)
   const again = await ledTo(whole, standby)
   expect(await replicateSlice(again, { ms: 60_000, until: await sourceEnd(again) })).toMatchObject({ changes: 1 })
+})
+
+test('a slot that a standby keeps in step is not read there before it is promoted, and then it is', async () => {
+  await using following = await startFollowing(pair, 'synced', { ddl: DDL })
+  await following.app.query(`insert into t values (1, 'before')`)
+  await following.catchUp()
+  await following.app.end()
+  await onServer(pair.source, 'postgres', `select pg_create_physical_replication_slot('standby', true)`)
+  await pair.source.shutdown()
+  await using follower = await startEmbeddedServer(17, {
+    standbyOf: pair.source,
+    settings: {
+      primary_conninfo: `host=127.0.0.1 port=${pair.source.port} user=postgres password=${pair.source.password} dbname=postgres`,
+      primary_slot_name: 'standby',
+      hot_standby_feedback: 'on',
+    },
+  })
+  await pair.source.start()
+  await using admin = await follower.connect()
+  let lastError: string | undefined
+  await expect
+    .poll(
+      async () => {
+        // The slot is kept when that of the primary has come past the transactions that the standby knows of.
+        await onServer(pair.source, 'postgres', 'checkpoint')
+        await following.slice({ ms: 200 })
+        // What the worker of sync_replication_slots = on does every now and then.
+        await admin
+          .query('select pg_sync_replication_slots()')
+          .catch((error: unknown) => (lastError = errorText(error)))
+        const { rows } = await admin.query<{ kept: boolean }>(
+          'select synced and not temporary as kept from pg_replication_slots where slot_name = $1',
+          [slotOf(following)],
+        )
+        return rows[0]?.kept ?? lastError
+      },
+      { timeout: 30_000, interval: 300 },
+    )
+    .toBe(true)
+
+  const context = await ledTo(following, follower)
+  await expect(replicateSlice(context, { ms: 100 })).rejects.toMatchObject({
+    code: expect.stringMatching(/^(SlotRefused|SourceBehind)$/),
+    hint: expect.stringMatching(/standby/),
+  })
+  // What the target has, the standby has.
+  const applied = await following.onTarget('select applied_lsn from pgflex.progress')
+  await expect
+    .poll(
+      async () =>
+        (await admin.query<{ there: boolean }>('select pg_last_wal_replay_lsn() >= $1 as there', [applied])).rows[0]!
+          .there,
+    )
+    .toBe(true)
+  await pair.source.kill()
+  await admin.query('select pg_promote()')
+  await onServer(follower, 'synced', `insert into t values (1000, 'after')`)
+  expect(await replicateSlice(context, { ms: 60_000, until: await sourceEnd(context) })).toMatchObject({ changes: 1 })
+  await pair.source.start()
 })
 
 test('another server under the address of the source is not read, and led back the migration goes on', async () => {

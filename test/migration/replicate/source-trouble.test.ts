@@ -54,9 +54,9 @@ test('a promoted standby is followed only when it has all that the target has', 
 })
 
 test('an old primary, another server, and one that was set back are not followed', () => {
-  expect(decide(PROMOTED, server(FIRST), '0/5001')).toBe('SourceIsOldPrimary')
+  expect(decide(PROMOTED, server(FIRST), '0/5001')).toBe('SourceIsOldPrimary (retried)')
   expect(decide(PROMOTED, server(FIRST), '0/5000')).toBe('goes on')
-  expect(decide(FIRST, server(FIRST, '0/9000', '8'), '0/1')).toBe('SourceReplaced')
+  expect(decide(FIRST, server(FIRST, '0/9000', '8'), '0/1')).toBe('SourceReplaced (retried)')
   expect(decide(FIRST, server(FIRST, '0/5FFF'), '0/6000')).toBe('SourceDiverged')
   expect(decide(FIRST, server(FIRST, '0/5FFF'), '0/6000', true)).toBe('SourceBehind (retried)')
 })
