@@ -9,7 +9,6 @@ import { openReplicationStream, type ReplicationStream } from './replication-str
 import type { SourceObjects } from './slot-name.ts'
 import { slotTrouble } from './slot-trouble.ts'
 import { admitSource } from './source-admission.ts'
-import { onSource } from './source-trouble.ts'
 
 export interface FollowedSourceOptions {
   /** Connections that are free to use, one to each side. */
@@ -41,7 +40,7 @@ export async function openFollowedSource(
   })
   try {
     // From here on nobody can drop it and make it anew.
-    const state = await onSource(source, () => readSlot(source, names.slot))
+    const state = await readSlot(source, names.slot)
     const trouble = slotTrouble({ slot: names.slot, state, acknowledged: followed!.acknowledgedLsn })
     if (trouble) throw trouble
     return { stream, followed: followed! }
@@ -57,7 +56,7 @@ async function publicationsOf(
   { source, catalog, names }: FollowedSourceOptions,
 ): Promise<string[]> {
   try {
-    return await onSource(source, () => requirePublications(source, catalog, names))
+    return await requirePublications(source, catalog, names)
   } catch (error) {
     if (error instanceof MigrationError && error.code === 'PublicationMissing') {
       await using walsender = await context.replication('follow')

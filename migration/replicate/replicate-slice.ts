@@ -20,7 +20,7 @@ import { SliceEnd, type SliceReason } from './slice-end.ts'
 import { pause, SliceReport } from './slice-report.ts'
 import { sourceObjects } from './slot-name.ts'
 import { openFollowedSource } from './open-followed-source.ts'
-import { onSource } from './source-trouble.ts'
+import { namingTroubles } from './source-trouble.ts'
 import { readTablePoints } from './table-points.ts'
 
 export interface SliceOptions {
@@ -76,7 +76,7 @@ export async function replicateSlice(context: DatabaseContext, options: SliceOpt
 
 async function followUnder(lease: Lease, context: DatabaseContext, options: SliceOptions): Promise<SliceResult> {
   const { slot } = sourceObjects(context.key, context.database)
-  await using source = endingByForce(await context.source('replicate'))
+  await using source = endingByForce(namingTroubles(await context.source('replicate')))
   await using catalog = await context.target('replicate catalog')
   // What is recorded before the source is told must survive a crash of the target, whatever its default is.
   await catalog.query('set synchronous_commit = on')
@@ -202,7 +202,7 @@ async function follow(slice: Slice): Promise<SliceReason> {
         await reported
         await report.look()
         // PostgreSQL 18 goes on without a publication that is dropped under way.
-        await onSource(source, () => requirePublications(source, catalog, names))
+        await requirePublications(source, catalog, names)
         await record(applier.position)
         return reason
       }
@@ -210,7 +210,7 @@ async function follow(slice: Slice): Promise<SliceReason> {
     }
   } catch (error) {
     // What pgoutput says of a publication that it does not find, before PostgreSQL 18.
-    if (sqlState(error) === UNDEFINED_OBJECT) await onSource(source, () => requirePublications(source, catalog, names))
+    if (sqlState(error) === UNDEFINED_OBJECT) await requirePublications(source, catalog, names)
     throw error
   } finally {
     reporting.abort()

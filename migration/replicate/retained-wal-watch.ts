@@ -4,7 +4,7 @@ import { errorText } from '../errors.ts'
 import type { DatabaseStatus } from '../model/status.ts'
 import { readSlot, type SlotState } from './replication-slot.ts'
 import { sourceObjects } from './slot-name.ts'
-import { onSource } from './source-trouble.ts'
+import { namingTroubles } from './source-trouble.ts'
 import { oldTransactionWarning, OLD_TRANSACTION_SECONDS, WAL_LEVELS, walLevel, walWarning } from './retained-wal.ts'
 
 /** Looks at the slot, and keeps its warnings in the status as they are true. */
@@ -70,7 +70,7 @@ async function readSurroundings(
   source: Connection,
 ): Promise<{ limitBytes?: number; oldest?: { name: string; since: string } }> {
   // Sessions of other roles tell their transactions to members of pg_read_all_stats only; prepared ones are told to all.
-  const { rows } = await source.query<{ megabytes: string; name: string | null; since: string | null }>(
+  const { rows } = await source.query<{ megabytes: string | null; name: string | null; since: string | null }>(
     `select (select setting from pg_settings where name = 'max_slot_wal_keep_size') as megabytes, oldest.*
        from (select) as one
        left join (
@@ -86,7 +86,7 @@ async function readSurroundings(
   )
   const { megabytes, name, since } = rows[0]!
   return {
-    ...(megabytes === '-1' ? {} : { limitBytes: Number(megabytes) * 1024 ** 2 }),
+    ...(megabytes === null || megabytes === '-1' ? {} : { limitBytes: Number(megabytes) * 1024 ** 2 }),
     ...(name === null || since === null ? {} : { oldest: { name, since } }),
   }
 }
@@ -107,7 +107,7 @@ export function watchSlot(context: DatabaseContext): AsyncDisposable {
   const look = async (): Promise<void> => {
     // A session for each look: none is kept from the server for hours.
     await using source = await context.source('slot watch')
-    const state = await onSource(source, () => watch.look(source))
+    const state = await watch.look(namingTroubles(source))
     if (state) await context.status((status) => ({ ...status, slot: slotStatus(slot, state) }))
   }
   const tick = (): void => {

@@ -11,7 +11,7 @@ import type { ReplicationStream } from './replication-stream.ts'
 import { RetainedWalWatch, slotStatus } from './retained-wal-watch.ts'
 import { addSample, thinSamples } from './samples.ts'
 import { SourceMarks } from './source-marks.ts'
-import { onSource, sourceSilent } from './source-trouble.ts'
+import { sourceSilent } from './source-trouble.ts'
 import { readUnfollowedTables } from './unfollowed-tables.ts'
 
 /** ms between two looks at the source. */
@@ -80,9 +80,7 @@ export class SliceReport {
       await this.look(signal)
       // Not in look(): the end of a slice does not wait for it.
       if (looks % LOOKS_PER_TABLES === 0 && !signal.aborted) {
-        const tables = await onSource(this.#source, (source) =>
-          readUnfollowedTables(this.#context, source, this.#catalog),
-        )
+        const tables = await readUnfollowedTables(this.#context, this.#source, this.#catalog)
         this.following?.warnings.unfollowed(tables)
       }
       await pause(Math.max(0, REPORT_MS - (performance.now() - begin)), signal)
@@ -93,7 +91,7 @@ export class SliceReport {
   async look(signal?: AbortSignal): Promise<void> {
     const { following } = this
     if (!following) return
-    const mark = await onSource(this.#source, () => this.#marks.take())
+    const mark = await this.#marks.take()
     const { applier, stream } = following
     stream.ping()
     const limit = performance.now() + CATCH_UP_MS
@@ -106,7 +104,7 @@ export class SliceReport {
     this.lagBytes = position >= mark.lsn ? 0 : Number(mark.lsn - position)
     if (stream.silentMs > SILENT_MS) throw sourceSilent(stream.silentMs)
     if (this.#looks % LOOKS_PER_SLOT === 0) {
-      this.#slot = await onSource(this.#source, (source) => this.#wal.look(source))
+      this.#slot = await this.#wal.look(this.#source)
     }
     if (this.#looks % LOOKS_PER_POINT === 0) await this.#addPoint(following)
     this.#looks++

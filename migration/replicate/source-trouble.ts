@@ -55,18 +55,23 @@ export function sourceSilent(ms: number): MigrationError {
 /** ms for an answer to one of our small queries: more than an overloaded server takes, less than a user waits. */
 const ANSWER_MS = 30_000
 
-/** Work on a session of the source with its troubles named; a session that does not answer is broken off. */
-export async function onSource<T>(source: Connection, work: (source: Connection) => Promise<T>): Promise<T> {
-  let silent = false
-  const timer = setTimeout(() => {
-    silent = true
-    breakOff(source)
-  }, ANSWER_MS)
-  try {
-    return await work(source)
-  } catch (error) {
-    throw silent ? sourceSilent(ANSWER_MS) : sourceTrouble(error)
-  } finally {
-    clearTimeout(timer)
-  }
+/** A session of the source whose queries name its troubles; one that does not answer is broken off. */
+export function namingTroubles(source: Connection, answerMs = ANSWER_MS): Connection {
+  const query = source.query.bind(source) as (...args: unknown[]) => Promise<unknown>
+  return Object.assign(source, {
+    async query(...args: unknown[]) {
+      let silent = false
+      const timer = setTimeout(() => {
+        silent = true
+        breakOff(source)
+      }, answerMs)
+      try {
+        return await query(...args)
+      } catch (error) {
+        throw silent ? sourceSilent(answerMs) : sourceTrouble(error)
+      } finally {
+        clearTimeout(timer)
+      }
+    },
+  })
 }

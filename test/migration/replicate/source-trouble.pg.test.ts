@@ -3,6 +3,7 @@ import { toFailure } from '../../../migration/errors.ts'
 import { readProgress } from '../../../migration/replicate/progress.ts'
 import { openReplicationStream } from '../../../migration/replicate/replication-stream.ts'
 import { sourceObjects } from '../../../migration/replicate/slot-name.ts'
+import { namingTroubles } from '../../../migration/replicate/source-trouble.ts'
 import { APP_USER, startServerPair, type ServerPair } from '../../support/servers.ts'
 import { startFollowing, type Following } from './following.ts'
 
@@ -109,6 +110,19 @@ test('a walsender that is frozen keeps the slot: it is named, and once it is gon
     process.kill(pid, 'SIGCONT')
   }
   await following.expectEqual()
+})
+
+test('a session of the source that does not answer is broken off in time', async () => {
+  await using following = await startFollowing(pair, 'silent', { ddl: DDL })
+  await using source = namingTroubles(await following.context.source('test'), 300)
+  const { rows } = await source.query<{ pid: string }>('select pg_backend_pid() as pid')
+  const pid = Number(rows[0]!.pid)
+  process.kill(pid, 'SIGSTOP')
+  try {
+    await expect(source.query('select 1')).rejects.toMatchObject({ code: 'SourceSilent', retryable: true })
+  } finally {
+    process.kill(pid, 'SIGCONT')
+  }
 })
 
 test('a slot that was dropped is lost, also when somebody has made it anew', async () => {
