@@ -167,6 +167,22 @@ test('a slot that was dropped and made anew while nothing of this database chang
   await expect(following.slice({ ms: 100 })).rejects.toMatchObject({ code: 'SlotLost' })
 })
 
+test('a target that was set back behind what it has acknowledged is not gone on with', async () => {
+  await using following = await startFollowing(pair, 'set_back', { ddl: DDL })
+  await onSource(following, `insert into t values (1)`)
+  await following.catchUp()
+  // As if it had been restored, or failed over to a standby without its last commits.
+  await using target = await pair.target.connect('set_back')
+  await target.query('delete from t; update pgflex.progress set applied_lsn = start_lsn')
+  await target.query(
+    'update pgflex.source s set acknowledged_lsn = start_lsn from pgflex.progress p where p.slot = s.slot',
+  )
+  await expect(following.slice({ ms: 100 })).rejects.toMatchObject({
+    code: 'SlotLost',
+    message: expect.stringContaining('the target was set back'),
+  })
+})
+
 test('a slot that is dropped under way ends the slice, and the next one says that it is lost', async () => {
   await using following = await startFollowing(pair, 'dropped_under_way', { ddl: DDL })
   const slice = following.slice({ ms: 60_000 })
