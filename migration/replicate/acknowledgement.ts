@@ -20,7 +20,8 @@ export interface AcknowledgementOptions {
 export class Acknowledgement implements Disposable {
   readonly #options: AcknowledgementOptions
   #recorded: Lsn
-  #wanted: Lsn
+  /** What the applier has reached in this stream: nothing at first, whatever was recorded before. */
+  #wanted: Lsn = 0n
   #timer: NodeJS.Timeout | undefined
   #recording = false
   #ended = false
@@ -28,7 +29,6 @@ export class Acknowledgement implements Disposable {
   constructor(options: AcknowledgementOptions) {
     this.#options = options
     this.#recorded = options.recorded
-    this.#wanted = options.recorded
   }
 
   /** The progress row has this LSN now. */

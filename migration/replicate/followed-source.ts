@@ -6,8 +6,10 @@ import type { SourceHistory } from './source-history.ts'
 /** What the target knows of the source that it follows: a row of pgflex.source. */
 export interface FollowedSource {
   history: SourceHistory
-  /** The target has changes up to here: the last commit, or the snapshot of a table that was copied after it. */
+  /** End of the last applied commit: everything before it is on the target. */
   appliedLsn: Lsn
+  /** The target has nothing from after it: it lies after the last applied commit and the snapshots of all tables. */
+  newestLsn: Lsn
   /**
    * Nothing after it has ever been acknowledged to the slot. It is written before the source is told, so that
    * a slot which stands after it is not the one that we have read: changes are missing.
@@ -21,7 +23,7 @@ export interface FollowedSource {
 export async function recordSource(
   target: Connection,
   slot: string,
-  source: Omit<FollowedSource, 'appliedLsn'>,
+  source: Omit<FollowedSource, 'appliedLsn' | 'newestLsn'>,
 ): Promise<void> {
   await target.query(
     `insert into pgflex.source (slot, system_identifier, timelines, acknowledged_lsn, caught_up_at)
@@ -40,9 +42,10 @@ export async function recordSource(
 }
 
 export async function readFollowedSource(target: Connection, slot: string): Promise<FollowedSource | undefined> {
-  const { rows } = await target.query<Record<'identifier' | 'timelines' | 'lsn' | 'applied' | 'at', string>>(
+  const { rows } = await target.query<Record<'identifier' | 'timelines' | 'lsn' | 'applied' | 'newest' | 'at', string>>(
     `select system_identifier as identifier, timelines, acknowledged_lsn as lsn,
-            greatest(applied_lsn, (select max(snapshot_lsn) from pgflex.table_copy)) as applied,
+            applied_lsn as applied,
+            greatest(applied_lsn, (select max(snapshot_lsn) from pgflex.table_copy)) as newest,
             extract(epoch from caught_up_at) * 1000 as at
        from pgflex.source join pgflex.progress using (slot)
       where slot = $1`,
@@ -56,6 +59,7 @@ export async function readFollowedSource(target: Connection, slot: string): Prom
       timelines: JSON.parse(row.timelines) as SourceHistory['timelines'],
     },
     appliedLsn: parseLsn(row.applied),
+    newestLsn: parseLsn(row.newest),
     acknowledgedLsn: parseLsn(row.lsn),
     caughtUpAt: Number(row.at),
   }

@@ -21,16 +21,16 @@ export async function admitSource(walsender: Connection, target: Connection, slo
       target: 'target',
     })
   }
-  const { appliedLsn: applied } = recorded
+  const { appliedLsn, newestLsn } = recorded
   const now = await readSourceHistory(walsender)
   const { rows } = await walsender.query<{ standby: string }>('select pg_is_in_recovery() as standby')
   const isStandby = rows[0]!.standby === 't'
-  const next = continuation(recorded.history, now, applied, isStandby)
+  const next = continuation(recorded.history, now, newestLsn, isStandby)
   if (!next.goesOn) throw next.error
 
   const { partedAt } = next
   const counts = partedAt === undefined ? recorded.acknowledgedLsn : least(recorded.acknowledgedLsn, partedAt)
-  const acknowledgedLsn = counts < applied ? applied : counts
+  const acknowledgedLsn = counts < appliedLsn ? appliedLsn : counts
   const state = await readSlot(walsender, slot)
   const trouble = slotTrouble({
     slot,

@@ -83,7 +83,7 @@ export type Continuation =
   | { goesOn: false; error: MigrationError }
 
 /**
- * Whether a server may be followed by a target that has the changes of another history up to `applied`. A standby
+ * Whether a server may be followed by a target that has changes of another history, none of them after `applied`. A standby
  * that was promoted may, when it has all of them; whether the slot came along is another question.
  */
 export function continuation(recorded: SourceHistory, now: SourceNow, applied: Lsn, isStandby: boolean): Continuation {

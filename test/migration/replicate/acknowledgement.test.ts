@@ -61,6 +61,12 @@ test('many places are recorded as few, the last one among them', async () => {
   await expect.poll(() => run.told.at(-1)).toBe(1_000n)
 })
 
+test('what was recorded before is not told by itself: this stream has to come to it', () => {
+  using run = start(100n)
+  run.acknowledgement.acknowledge(20n)
+  expect(run.told).toEqual([20n])
+})
+
 test('what could not be recorded is never told', async () => {
   using run = start(10n)
   run.acknowledgement.acknowledge(20n)

@@ -167,6 +167,27 @@ test('a slot that was dropped and made anew while nothing of this database chang
   await expect(following.slice({ ms: 100 })).rejects.toMatchObject({ code: 'SlotLost' })
 })
 
+test('the snapshot of a table that was copied late is no place to acknowledge: changes of others before it are not applied', async () => {
+  await using following = await startFollowing(pair, 'late_copy', {
+    ddl: `${DDL}; create table u (id int primary key)`,
+  })
+  // It is in the copy, and passed over: the first place that is acknowledged.
+  await onSource(following, `insert into u values (1)`)
+  await onSource(following, `insert into t values (1)`)
+  await using source = await following.context.source('test')
+  const { rows } = await source.query<{ lsn: string }>('select pg_current_wal_flush_lsn() as lsn')
+  await using target = await pair.target.connect('late_copy')
+  await target.query('insert into u values (1)')
+  await target.query(`update pgflex.table_copy set snapshot_lsn = $1 where table_name = 'u'`, [rows[0]!.lsn])
+  // As long as the target refuses the change of t, the source keeps it.
+  await target.query('alter table t add check (id <> 1)')
+  for (let attempt = 0; attempt < 2; attempt++) {
+    await expect(following.slice({ ms: 20_000 })).rejects.toMatchObject({ code: 'ApplyRefused' })
+  }
+  await target.query('alter table t drop constraint t_id_check')
+  await following.expectEqual()
+})
+
 test('a target that was set back behind what it has acknowledged is not gone on with', async () => {
   await using following = await startFollowing(pair, 'set_back', { ddl: DDL })
   await onSource(following, `insert into t values (1)`)
