@@ -2,9 +2,11 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startEmbeddedServer, type EmbeddedServer } from '../../../demo/embedded-postgres.ts'
 import { databaseContext, serverContext, type DatabaseContext } from '../../../migration/context.ts'
 import { errorText } from '../../../migration/errors.ts'
+import { exportSlotSnapshot } from '../../../migration/load/slot-snapshot.ts'
 import { readFollowedSource } from '../../../migration/replicate/followed-source.ts'
 import { replicateSlice } from '../../../migration/replicate/replicate-slice.ts'
 import { sourceObjects } from '../../../migration/replicate/slot-name.ts'
+import { admitCopy } from '../../../migration/replicate/source-admission.ts'
 import { updateRecord } from '../../../migration/store/migrations.ts'
 import { literal } from '../../../migration/sql.ts'
 import { SOURCE_USER, startServerPair, type ServerPair } from '../../support/servers.ts'
@@ -179,6 +181,14 @@ test('another server under the address of the source is not read, and led back t
   await expect(replicateSlice(await ledTo(following, pair.target), { ms: 100 })).rejects.toMatchObject({
     code: 'SourceReplaced',
   })
+  // Nor is it copied from.
+  const elsewhere = await ledTo(following, pair.target)
+  await using target = await elsewhere.target('test')
+  await expect(
+    exportSlotSnapshot(elsewhere, 'test', elsewhere.draining, (walsender) =>
+      admitCopy(walsender, target, slotOf(following)),
+    ),
+  ).rejects.toMatchObject({ code: 'SourceReplaced' })
   const context = await ledTo(following, pair.source)
   expect(await replicateSlice(context, { ms: 60_000, until: await sourceEnd(context) })).toMatchObject({ changes: 1 })
 })

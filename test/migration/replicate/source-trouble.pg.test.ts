@@ -94,6 +94,10 @@ test('a walsender that is frozen keeps the slot: it is named, and once it is gon
     [slot],
   )
   const pid = Number(rows[0]!.pid)
+  // An idle source that answers is not silent.
+  await expect.poll(() => stream.silentMs).toBeGreaterThan(300)
+  stream.ping()
+  await expect.poll(() => stream.silentMs, { interval: 10 }).toBeLessThan(200)
   process.kill(pid, 'SIGSTOP')
   try {
     // It does not answer a ping, and the silence is seen.
