@@ -115,6 +115,15 @@ const DEFINITION = `
     missed       bigint  not null default 0
   );
 
+  -- The source that is followed; see replicate/followed-source.ts.
+  create table if not exists pgflex.source (
+    slot              text        primary key,
+    system_identifier text        not null,
+    timelines         jsonb       not null,
+    acknowledged_lsn  pg_lsn      not null,  -- nothing after it has been acknowledged to the slot
+    caught_up_at      timestamptz not null   -- by the source's clock: the target had everything of that time
+  );
+
   -- Points of the plots.
   create table if not exists pgflex.sample (
     at              timestamptz not null default now(),

@@ -2,6 +2,9 @@ import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { acquireLease, type Lease } from '../control/lease.ts'
 import { errorText, isTransient, MigrationError } from '../errors.ts'
+import { watchSlot } from '../replicate/retained-wal-watch.ts'
+import { sourceObjects } from '../replicate/slot-name.ts'
+import { admitCopy } from '../replicate/source-admission.ts'
 import { copyFormat, serverFacts } from './copy-format.ts'
 import { copyLane, pause, type CopyRun, type PlannedCopy } from './copy-lane.ts'
 import { endPredecessors } from './copy-session.ts'
@@ -37,6 +40,7 @@ const MAX_FAILURES_IN_A_ROW = 15
 export async function copyTables(context: DatabaseContext, { worker }: { worker: number }): Promise<CopyResult> {
   const activity: Activity = { context, worker, counts: { copied: 0, errored: 0 }, failures: new Map() }
   const offline = context.record.properties.migrationMode === 'Offline'
+  await using _slot = offline || worker !== 0 ? undefined : watchSlot(context)
   let message: string | undefined
   for (let failed = 0, done = offline && worker !== 0; !done && !context.draining.aborted;) {
     const before = activity.counts.copied + activity.counts.errored
@@ -70,6 +74,7 @@ interface Activity {
 /** Online: each batch under the snapshot of a slot of its own. */
 async function copyBatches(activity: Activity): Promise<void> {
   const { context, worker } = activity
+  const { slot } = sourceObjects(context.key, context.database)
   await using leasing = await context.target(`copy-lease ${worker}`)
   await using control = await context.target(`copy-control ${worker}`)
   await using progress = await startLoadProgress(context, control)
@@ -79,7 +84,9 @@ async function copyBatches(activity: Activity): Promise<void> {
     await using lease = claimed.lease
     const signal = AbortSignal.any([context.draining, lease.lost])
     await endPredecessors(control, lease.name)
-    await using snapshot = await exportSlotSnapshot(context, lease.name, signal)
+    await using snapshot = await exportSlotSnapshot(context, lease.name, signal, (walsender) =>
+      admitCopy(walsender, control, slot),
+    )
     const run: CopyRun = { ...activity, control, lease, snapshot, progress, signal, queue: [] }
     run.queue.push(...(await planCopies(run, await openTables(control, claimed.batch))))
     await copyLane(run, lease.name)

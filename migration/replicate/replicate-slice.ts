@@ -1,25 +1,26 @@
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { acquireLease, type Lease } from '../control/lease.ts'
-import { sqlState } from '../errors.ts'
+import { errorText, sqlState } from '../errors.ts'
 import { formatLsn, type Lsn } from '../lsn.ts'
 import { readDatabaseStatus } from '../store/migrations.ts'
 import { Applier } from './apply/applier.ts'
+import { Acknowledgement } from './acknowledgement.ts'
 import { breakOff, endSession, prepareApplySession, sendWithoutWaiting } from './apply/apply-session.ts'
 import { total } from './apply/change-counts.ts'
 import { applyRefused, refusedTable } from './apply/refusal.ts'
 import { TextRequired, type ApplyOrder } from './apply/table-plan.ts'
 import { StatementRefused, TargetTransaction } from './apply/target-transaction.ts'
 import { TargetTables } from './apply/target-tables.ts'
-import { publishesBinary } from './binary-values.ts'
 import { FollowWarnings } from './follow-warnings.ts'
 import { requirePublications } from './made-publications.ts'
 import { readProgress } from './progress.ts'
-import { isUsable, readSlot, slotLost } from './replication-slot.ts'
-import { openReplicationStream } from './replication-stream.ts'
+import { recordAcknowledged } from './followed-source.ts'
 import { SliceEnd, type SliceReason } from './slice-end.ts'
 import { pause, SliceReport } from './slice-report.ts'
 import { sourceObjects } from './slot-name.ts'
+import { openFollowedSource } from './open-followed-source.ts'
+import { namingTroubles } from './source-trouble.ts'
 import { readTablePoints } from './table-points.ts'
 
 export interface SliceOptions {
@@ -57,17 +58,28 @@ const HURRY_MS = 20
  * Applies what the source commits for about `ms`. All that has happened is in the target: call it again, after
  * whatever end.
  *
- * @throws {MigrationError} SlotLost, PublicationMissing, ApplyRefused, SchemaChanged, TablesNotCopied …; LeaseLost and lost
- *   connections (retryable)
+ * @throws {MigrationError} as slotTrouble(), continuation() and sourceTrouble(); PublicationMissing, ApplyRefused,
+ *   SchemaChanged, TablesNotCopied …; LeaseLost and lost connections (retryable)
  */
 export async function replicateSlice(context: DatabaseContext, options: SliceOptions): Promise<SliceResult> {
   const { slot } = sourceObjects(context.key, context.database)
   await using leaseSession = await context.target('replicate lease')
   await using lease = await acquireLease(leaseSession, 'replicate')
   if (!lease) return await busy(context, formatLsn((await readProgress(leaseSession, slot)).appliedLsn))
+  try {
+    return await followUnder(lease, context, options)
+  } catch (error) {
+    if (!lease.lost.aborted) await forgetLatency(context)
+    throw error
+  }
+}
 
-  await using source = await context.source('replicate')
+async function followUnder(lease: Lease, context: DatabaseContext, options: SliceOptions): Promise<SliceResult> {
+  const { slot } = sourceObjects(context.key, context.database)
+  await using source = endingByForce(namingTroubles(await context.source('replicate')))
   await using catalog = await context.target('replicate catalog')
+  // What is recorded before the source is told must survive a crash of the target, whatever its default is.
+  await catalog.query('set synchronous_commit = on')
   sendWithoutWaiting(catalog)
   await using session = await openApplySession(context, lease)
   const report = new SliceReport(context, source, catalog, slot)
@@ -148,23 +160,35 @@ async function follow(slice: Slice): Promise<SliceReason> {
   const { context, lease, source, catalog, session, report, end, orders } = slice
   const names = sourceObjects(context.key, context.database)
   const [progress, points] = [await readProgress(catalog, names.slot), await readTablePoints(catalog)]
-  const state = await readSlot(source, names.slot)
-  if (!isUsable(state)) throw slotLost(names.slot, state)
-  const publications = await requirePublications(source, catalog, names)
-  const binary = !slice.textRequired && (await publishesBinary(source, publications))
-  await using stream = await openReplicationStream(context, {
-    slot: names.slot,
-    publications,
-    binary,
-    startLsn: progress.appliedLsn,
-    source,
-  })
-  const warnings = new FollowWarnings(context)
-  const transaction = new TargetTransaction(session, lease, names.slot)
-  const applier = new Applier({
+  const opened = await openFollowedSource(context, { source, catalog, names, progress, asText: slice.textRequired })
+  await using stream = opened.stream
+  const { binary } = opened
+  const { history, acknowledgedLsn, caughtUpAt } = opened.followed
+  report.caughtUpAt = caughtUpAt
+  const record = (lsn: Lsn): Promise<boolean> =>
+    recordAcknowledged(catalog, names.slot, { history, lsn, caughtUpAt: report.caughtUpAt ?? caughtUpAt })
+  using acknowledgement = new Acknowledgement({
     stream,
+    recorded: acknowledgedLsn,
+    record,
+    onError: (error) =>
+      context.log.warn('The acknowledged place could not be recorded', {
+        database: context.database,
+        error: errorText(error),
+      }),
+  })
+  const transaction = new TargetTransaction(session, lease, names.slot)
+  const warnings = new FollowWarnings(context)
+  const applier = new Applier({
+    stream: { acknowledge: (lsn) => acknowledgement.acknowledge(lsn), wake: () => stream.wake() },
     tables: new TargetTables({ catalog, points, orders, binary }),
-    transaction,
+    transaction: {
+      async write(statements, groupEnd) {
+        const missed = await transaction.write(statements, groupEnd)
+        if (groupEnd) acknowledgement.committed(groupEnd.endLsn)
+        return missed
+      },
+    },
     appliedLsn: progress.appliedLsn,
     onIgnored: (table) => warnings.ignored(table),
     onMissed: (missed) => {
@@ -202,6 +226,7 @@ async function follow(slice: Slice): Promise<SliceReason> {
         await report.look()
         // PostgreSQL 18 goes on without a publication that is dropped under way.
         await requirePublications(source, catalog, names)
+        await record(applier.position)
         return reason
       }
       if (end.until !== undefined && applier.isIdle) stream.ping()
@@ -229,7 +254,19 @@ async function openApplySession(context: DatabaseContext, lease: Lease): Promise
     await endSession(session)
     throw error
   }
+  return endingByForce(session)
+}
+
+/** A session that ends also when the other side does not answer. */
+function endingByForce(session: Connection): Connection {
   return Object.assign(session, { [Symbol.asyncDispose]: () => endSession(session) })
+}
+
+/** How far the target is behind is not known while it does not follow: the last figure could be a 0 that is not true. */
+async function forgetLatency(context: DatabaseContext): Promise<void> {
+  await context
+    .status((status) => ({ ...status, latencySeconds: undefined, lagBytes: undefined }))
+    .catch((error: unknown) => context.log.warn('The status could not be stored', { error: errorText(error) }))
 }
 
 async function busy(context: DatabaseContext, appliedLsn: string): Promise<SliceResult> {

@@ -1,7 +1,8 @@
 import type { Lsn } from '../../lsn.ts'
 import { protocolViolation } from '../byte-reader.ts'
 import type { TruncateMessage, InsertMessage, UpdateMessage, DeleteMessage } from '../pgoutput-message.ts'
-import type { ReplicationStream, StreamMessage } from '../replication-stream.ts'
+import type { ReplicationStream } from '../replication-stream.ts'
+import type { StreamMessage } from '../walsender-messages.ts'
 import { noChanges, sum, total, type ChangeCounts } from './change-counts.ts'
 import { ChangeGroup } from './change-group.ts'
 import type { TablePlan } from './table-plan.ts'
@@ -223,6 +224,7 @@ export class Applier {
     }
     this.#group.counts.transactions++
     this.#group.endLsn = endLsn
+    this.#group.tailLsn = undefined
     if (this.#isFull || this.#parts) return this.#write(true)
     const wait = this.#writing !== undefined || performance.now() - this.#collectingSince < COLLECT_MS
     return wait ? undefined : this.#write(true)
