@@ -34,6 +34,8 @@ export interface TablePlan {
   /** The old row of UPDATE and DELETE comes whole. */
   full: boolean
   order: ApplyOrder
+  /** Constraints that are checked at the end of the target transaction, as SQL names. */
+  deferrable: readonly string[]
   /** Names, types and identity as the source described them, to notice when they change. */
   signature: string
 }
@@ -71,6 +73,7 @@ export function planTable(relation: Relation, target: TargetTable, point: Lsn, o
     key: keyOf(relation, target, columns),
     full,
     order,
+    deferrable: target.deferrable,
     signature: relationSignature(relation),
   }
 }

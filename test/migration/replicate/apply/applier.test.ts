@@ -38,7 +38,11 @@ function applierOf(appliedLsn: Lsn): { applier: Applier; acknowledged: Lsn[]; wr
   tables.plan = (oid) => {
     const plan = planTable(
       RELATION,
-      { columns: [{ name: 'id', type: 'integer', generated: false, imageEqual: true }], uniqueIndexes: [] },
+      {
+        columns: [{ name: 'id', type: 'integer', generated: false, imageEqual: true }],
+        uniqueIndexes: [],
+        deferrable: [],
+      },
       POINT,
       'lastStates',
     )

@@ -21,6 +21,7 @@ function planOf({
     {
       columns: COLUMNS.map((name) => ({ name, type: 'text', generated: false, imageEqual: true })),
       uniqueIndexes: [],
+      deferrable: [],
     },
     0n,
     order,
