@@ -1,5 +1,19 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { startServerPair, type ServerPair } from '../../../support/servers.ts'
+import { cutoverDatabase } from '../../../../migration/cutover/cutover-database.ts'
+import { endDatabase } from '../../../../migration/cutover/end-database.ts'
+import { copyTables } from '../../../../migration/load/copy-tables.ts'
+import { planDatabaseLoad } from '../../../../migration/load/plan-database-load.ts'
+import { createSlot } from '../../../../migration/replicate/create-slot.ts'
+import { follow } from '../../../../migration/replicate/follow.ts'
+import { buildIndexes } from '../../../../migration/schema/build-indexes.ts'
+import { prepareDatabase } from '../../../../migration/schema/prepare-database.ts'
+import { updateRecord } from '../../../../migration/store/migrations.ts'
+import {
+  createSourceDatabase,
+  createTestMigration,
+  startServerPair,
+  type ServerPair,
+} from '../../../support/servers.ts'
 import { startFollowing } from '../following.ts'
 import { expectExact, expectSame } from './exact.ts'
 
@@ -82,4 +96,34 @@ test('trap 27: text of a SQL_ASCII source arrives on a UTF8 target when it is UT
   })
   expect(await following.onTarget('select max(id) from public."Größe"')).toBe('2')
   expect(await following.onTarget(`select v from public."Größe" where id = 1`)).toBe('Grüße')
+})
+
+test('trap 27: a SQL_ASCII database is migrated as a whole: copied, followed, cut over and compared', async () => {
+  const database = 'whole_bytes'
+  await createSourceDatabase(
+    pair,
+    database,
+    `create table t (id int primary key, v text, c "char"); insert into t select g, ${BYTES} || g, '\\377' from generate_series(1, 9) g;
+     create table keyless (v text); insert into keyless values (${BYTES})`,
+    encoded('SQL_ASCII'),
+  )
+  await using migration = await createTestMigration(pair, database, { pgflex: { verify: 'Checksums' } })
+  const { context } = migration
+  await prepareDatabase(context)
+  await createSlot(context)
+  await planDatabaseLoad(context)
+  expect(await copyTables(context, { worker: 0 })).toMatchObject({ copied: 2, errored: 0, remaining: 0 })
+  await buildIndexes(context)
+  await using app = await pair.source.connect(database)
+  await app.query(`update t set v = v || ${BYTES} where id < 4; update keyless set v = v || 'x'`)
+  await updateRecord(context.documents, context.key, (record) => ({
+    ...record,
+    requests: { ...record.requests, cutover: { [database]: { at: new Date().toISOString(), force: false } } },
+  }))
+  expect(await follow(context)).toEqual({ next: 'cutover' })
+  expect(await cutoverDatabase(context)).toEqual({ next: 'finished' })
+  await using target = await pair.target.connect(database)
+  const md5 = `select string_agg(md5(v), ' ' order by id) as t, (select md5(v) from public.keyless) as k from public.t`
+  expect((await target.query(md5)).rows).toEqual((await app.query(md5)).rows)
+  await endDatabase(context, { state: 'Succeeded' })
 })
