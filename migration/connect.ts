@@ -42,6 +42,8 @@ const SESSION_SETTINGS: Record<string, string> = {
   extra_float_digits: '3',
   bytea_output: 'hex',
   xmloption: 'content',
+  // The text of regclass, regtype and their like.
+  quote_all_identifiers: 'off',
   // The text of money; C carries the stored number, whatever the locales of the two sides.
   lc_monetary: 'C',
   // Off, NULL inside an array would be read as the word.

@@ -40,7 +40,7 @@ test('trap 25: types and columns have other numbers on the target', async () => 
 
 test('trap 26: settings of the server, the database and the role do not get into the values, nor into the keys', async () => {
   const columns =
-    'i interval, d date, ts timestamptz, tz timetz, f8 float8, f4 float4, b bytea, m money, r tstzrange, a float8[]'
+    'i interval, d date, ts timestamptz, tz timetz, f8 float8, f4 float4, b bytea, m money, r tstzrange, a float8[], c regclass, y regtype'
   await using following = await startFollowing(pair, 'trap_26', {
     ddl: `create table k (${columns}, v text, primary key (i, d, ts, tz, f8, f4, b, m));
           create table f (${columns}, v text); alter table f replica identity full`,
@@ -60,6 +60,7 @@ test('trap 26: settings of the server, the database and the role do not get into
     bytea_output: 'escape',
     timezone: 'America/St_Johns',
     lc_monetary: monetary,
+    quote_all_identifiers: 'on',
   }
   for (const [name, value] of Object.entries(hostile)) {
     await admin.query(`alter system set ${name} = '${value}'`)
@@ -71,7 +72,7 @@ test('trap 26: settings of the server, the database and the role do not get into
   try {
     const rows = `select '-1 year -2 mons +3 days -04:05:06.7'::interval + g * '1 mon'::interval, date '2024-02-03' + g, '2024-02-03 04:05:06.123456+05:45',
       '04:05:06.1+12:34', 0.1::float8 + 0.2 + g, 0.1::float4 + g, '\\x00ff5c27'::bytea || g::text::bytea, '-1234567.89'::money + g::money,
-      '["2024-02-03 04:05:06+05:45",)', array[0.1::float8 + 0.2] from generate_series(1, 4) g`
+      '["2024-02-03 04:05:06+05:45",)', array[0.1::float8 + 0.2], 'pg_class'::regclass, 'pg_type'::regtype from generate_series(1, 4) g`
     await app.query(`insert into k ${rows}; insert into f ${rows}; insert into f ${rows}`)
     await expectExact(following)
     await app.query(`update k set v = 'w' where extract(day from d) = 4; update k set i = i + '1 mon', f8 = f8 * 3 where extract(day from d) = 5;
