@@ -157,6 +157,20 @@ describe.each([
     await expectExact(following)
   })
 
+  test('trap 57: names that our own statements use, and those of built-in types', async () => {
+    await using following = await startFollowing(pair, 'trap_57_own', {
+      ddl: `create type date as enum ('never'); create type "integer" as (a int); create domain text as pg_catalog.text check (value <> 'x'); create schema pg; create schema unnest;
+            create table v (v int primary key, t public.text, c0 public.date, c1 "integer", "only" pg_catalog.text, "set" int, format pg_catalog.text, "values" int);
+            create table t (c0 int, c1 int, t int, v int, "excluded" int, n int, primary key (c1, c0)); create table unnest.unnest (unnest int primary key, format int);
+            create table pg.class (format pg_catalog.text, t public.date, v "integer"); alter table pg.class replica identity full`,
+    })
+    const { app } = following
+    await app.query(`insert into v values (1, 'a', 'never', '(1)', 'o', 2, 'f', 3); insert into v (v, t) values (2, 'b'); update v set t = 'c', format = null; update v set v = 3 where v = 2; delete from v where v = 1;
+      insert into t values (1, 2, 3, 4, 5, 6), (2, 3, 4, 5, 6, 7); insert into t (c0, c1, t, v) values (5, 6, 7, 8); update t set v = 7, t = 8; update t set c0 = c1, c1 = c0; delete from t where c0 = 3; insert into unnest.unnest values (1, 2), (2, 3); update unnest.unnest set format = 4; delete from unnest.unnest where unnest = 1;
+      insert into pg.class select 'f', 'never', '(1)' from generate_series(1, 3); update pg.class set format = 'g' where ctid = '(0,1)'; delete from pg.class where ctid = '(0,2)'`)
+    await expectExact(following)
+  })
+
   test('trap 35: the publications list the tables one by one, made by a role that is no superuser', async () => {
     await using following = await startFollowing(pair, 'trap_35', {
       ddl: `create table "a""b" (id int primary key); create table keyless (v text)`,
