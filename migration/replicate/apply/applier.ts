@@ -2,6 +2,7 @@ import type { Lsn } from '../../lsn.ts'
 import { protocolViolation } from '../byte-reader.ts'
 import type { TruncateMessage, InsertMessage, UpdateMessage, DeleteMessage } from '../pgoutput-message.ts'
 import type { ReplicationStream } from '../replication-stream.ts'
+import type { Tuple } from '../tuple.ts'
 import type { StreamMessage } from '../walsender-messages.ts'
 import { noChanges, sum, total, type ChangeCounts } from './change-counts.ts'
 import { ChangeGroup } from './change-group.ts'
@@ -179,8 +180,8 @@ export class Applier {
   #change(plan: TablePlan, message: RowMessage): Promise<void> | undefined {
     const source = this.#open()
     if (source.skip || source.finalLsn < plan.point) return undefined
-    const { columns } = message.kind === 'delete' ? message.old.row : message.row
-    if (columns !== plan.width) throw protocolViolation(`a row of ${columns} values for ${plan.width} columns`)
+    if (message.kind !== 'delete') expectWidth(message.row, plan)
+    if (message.kind !== 'insert' && message.old) expectWidth(message.old.row, plan)
     this.#begin(source)
     if (message.kind === 'insert') this.#group.insert(plan, message, source.finalLsn)
     else if (message.kind === 'update') this.#group.update(plan, message, source.finalLsn)
@@ -277,4 +278,8 @@ export class Applier {
     )
     this.#writing = writing
   }
+}
+
+function expectWidth({ columns }: Tuple, { width }: TablePlan): void {
+  if (columns !== width) throw protocolViolation(`a row of ${columns} values for ${width} columns`)
 }

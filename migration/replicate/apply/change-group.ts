@@ -43,7 +43,7 @@ export class ChangeGroup {
 
   truncate(plans: readonly TablePlan[], restartIdentity: boolean, lsn: Lsn): void {
     for (const plan of plans) this.cut(plan)
-    this.#add([truncateTables(plans, restartIdentity)], 0, lsn)
+    this.#add(truncateTables(plans, restartIdentity), 0, lsn)
     this.counts.truncates += plans.length
   }
 

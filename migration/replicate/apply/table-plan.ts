@@ -43,6 +43,8 @@ export interface TablePlan {
   /** The old row of UPDATE and DELETE comes whole. */
   full: boolean
   order: ApplyOrder
+  /** Constraints that are checked at the end of the target transaction, as SQL names. */
+  deferrable: readonly string[]
   /** Names, types and identity as the source described them, to notice when they change. */
   signature: string
   /** SQL that has been made for the table, so that it is made once. */
@@ -114,6 +116,7 @@ export function planTable(
     binary,
     full,
     order,
+    deferrable: target.deferrable,
     signature: relationSignature(relation),
     sql: new Map(),
   }
