@@ -11,6 +11,7 @@ const SEED = Number(process.env['PGFLEX_TEST_SEED'] ?? Date.now() % 1_000_000)
 /** Each kind of crash once; PGFLEX_CRASH_ROUNDS=100 is the long form, of some minutes. */
 const ROUNDS = Number(process.env['PGFLEX_CRASH_ROUNDS'] ?? 10)
 const CLIENTS = 3
+const DATABASE = 'crash'
 /** ms for the follower to have come further after a crash: servers recover, leases and slots are taken anew. */
 const RECOVERY_MS = 45_000
 
@@ -34,17 +35,16 @@ test(
   `${ROUNDS} crashes of the host, its connections and both servers lose nothing, double nothing and show nothing half done (seed ${SEED})`,
   async () => {
     process.stderr.write(`crash seed ${SEED} (PGFLEX_TEST_SEED)\n`)
-    const database = 'crash'
     await using following = await startFollowing(
       // The engine goes through the relays; the test itself does not.
       { ...pair, source: { ...pair.source, port: toSource.port }, target: { ...pair.target, port: toTarget.port } },
-      database,
+      DATABASE,
       { ddl: TRANSFERS_DDL },
     )
     await openAccounts(following.app, CLIENTS)
     await following.catchUp()
-    const clients = Array.from({ length: CLIENTS }, (_, i) => startTransfers(pair, database, i + 1, SEED * 10 + i))
-    const observer = startObserver(database)
+    const clients = Array.from({ length: CLIENTS }, (_, i) => startTransfers(pair, DATABASE, i + 1, SEED * 10 + i))
+    const observer = startObserver()
     const next = random(SEED)
     await using followers = new AsyncDisposableStack()
     const failures: FollowerProcess['failures'][] = []
@@ -70,15 +70,17 @@ test(
         frozen = follower
         follower = start()
         // As if the time of its lease had passed.
-        await onTarget(`update pgflex.lease set expires_at = now() - interval '1 s' where name = 'replicate'`)
+        await ask('target', `update pgflex.lease set expires_at = now() - interval '1 s' where name = 'replicate'`)
       },
       'apply session': () => endSessions('target', 'pgflex apply'),
       'apply backend': async () => {
-        const { rows } = await onTarget<{ pid: number }>(
-          `select pid from pg_stat_activity where application_name = 'pgflex apply'`,
-        )
         // Its server takes it for a crash, and starts anew.
-        for (const { pid } of rows) signal(pid)
+        for (const { pid } of await ask(
+          'target',
+          `select pid from pg_stat_activity where application_name = 'pgflex apply'`,
+        )) {
+          signal(pid as number)
+        }
       },
       'replication session': () => endSessions('source', 'pgflex follow'),
       'connections of the target': () => Promise.resolve(toTarget.breakConnections()),
@@ -104,6 +106,7 @@ test(
       log.push(`${new Date().toISOString()} ${kind}`)
       await crashes[kind]!()
       done[kind] = (done[kind] ?? 0) + 1
+      if (round % 10 === 9) process.stderr.write(`crash round ${round + 1}: ${observer.looks} looks\n`)
       expect(observer.faults).toEqual([])
       expect(failures.flat().filter(({ transient }) => !transient)).toEqual([])
     }
@@ -112,9 +115,11 @@ test(
     await Promise.all(clients.map((client) => client.done))
     await observer.stop()
     await followers.disposeAsync()
+    // There may be more to catch up with than one slice can: the crashes have held it up.
+    while ((await following.catchUp()).reason === 'time') expect(observer.faults).toEqual([])
     await following.expectEqual()
 
-    await using target = await pair.target.connect(database)
+    await using target = await pair.target.connect(DATABASE)
     const { counters, transfers, faults } = await readTransfers(target)
     expect([...observer.faults, ...faults]).toEqual([])
     for (const { client, acknowledged } of clients) {
@@ -141,12 +146,12 @@ interface Observer {
 }
 
 /** Looks at the target all the time, as a reader there would. */
-function startObserver(database: string): Observer {
+function startObserver(): Observer {
   let stopped = false
   let last: TransferState | undefined
   let lastLsn = 0n
   const look = async (): Promise<void> => {
-    await using target = await pair.target.connect(database)
+    await using target = await pair.target.connect(DATABASE)
     while (!stopped) {
       const state = await readTransfers(target)
       const { rows } = await target.query<{ lsn: string }>('select applied_lsn as lsn from pgflex.progress')
@@ -203,24 +208,32 @@ async function crash(server: ServerPair['source'], downMs: number): Promise<void
   await server.start()
 }
 
-async function onTarget<Row extends object>(sql: string): Promise<{ rows: Row[] }> {
-  await using target = await pair.target.connect('crash')
-  return await target.query<Row>(sql)
+/** Asks a server that may be on its way up after the crash before. */
+async function ask(side: 'source' | 'target', sql: string): Promise<Record<string, unknown>[]> {
+  const deadline = Date.now() + RECOVERY_MS
+  for (;;) {
+    try {
+      await using admin = await pair[side].connect(DATABASE)
+      return (await admin.query<Record<string, unknown>>(sql)).rows
+    } catch (error) {
+      if (Date.now() > deadline) throw error
+      await pause(50)
+    }
+  }
 }
 
-async function endSessions(side: 'source' | 'target', name: string): Promise<void> {
-  await using admin = await pair[side].connect()
-  await admin.query('select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1', [name])
+function endSessions(side: 'source' | 'target', name: string): Promise<unknown> {
+  return ask(side, `select pg_terminate_backend(pid) from pg_stat_activity where application_name = '${name}'`)
 }
 
 /** Who does what at the moment, for the one who has to find out why nothing moves. */
 async function sessions(side: 'source' | 'target'): Promise<unknown[]> {
-  await using admin = await pair[side].connect()
-  const { rows } = await admin.query(
+  const rows = await ask(
+    side,
     `select concat_ws(' | ', pid, application_name, state, wait_event_type, wait_event, now() - state_change, pg_blocking_pids(pid), left(query, 80)) as session
        from pg_stat_activity where datname is not null`,
   )
-  return rows.map(({ session }: { session: string }) => session)
+  return rows.map(({ session }) => session)
 }
 
 function signal(pid: number): void {
