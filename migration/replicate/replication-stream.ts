@@ -8,6 +8,7 @@ import { MessageQueue } from './message-queue.ts'
 import { PgoutputPlugin, type Decoded } from './pgoutput-plugin.ts'
 import type { PgoutputMessage } from './pgoutput-message.ts'
 import { endOwnWalsender, readSlot, slotLost } from './replication-slot.ts'
+import { receiveWholeMessages } from './whole-messages.ts'
 
 /** A keepalive stands where it arrived: all that the source sent before it has been read before it. */
 export type StreamMessage = PgoutputMessage | { kind: 'keepalive'; walEnd: Lsn }
@@ -112,6 +113,7 @@ async function startStream(
     async client(this: { _client: Client; _connection: Client['connection'] }) {
       const client = await context.replication('follow')
       client.on('error', (error) => service.emit('error', error))
+      receiveWholeMessages(client.connection.stream, (error) => queue.fail(error))
       this._client = client
       this._connection = client.connection
       return [client, client.connection]
