@@ -1,7 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
 import type pg from 'pg'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { errorText } from '../../../migration/errors.ts'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { startServerPair, type ServerPair } from '../../support/servers.ts'
 import { startFollowing, type Following } from './following.ts'
 import { startSliceProcess } from './slice-process.ts'
@@ -19,16 +18,20 @@ afterAll(async () => {
 const DDL = 'create table t (id int primary key, v text); create table once (id int)'
 const SLICE = { ms: 120_000 }
 
+/** Not expect.poll, which knows only one test at a time. */
+async function waitForRow(target: pg.Client, sql: string): Promise<void> {
+  await vi.waitFor(
+    async () => {
+      const { rows } = await target.query(sql)
+      if (rows.length !== 1) throw new Error(`${rows.length} rows: ${sql}`)
+    },
+    { timeout: 30_000, interval: 5 },
+  )
+}
+
 /** Waits until one session of pgflex shows this state on the target. */
-async function waitForSession(target: pg.Client, condition: string): Promise<void> {
-  await expect
-    .poll(
-      async () =>
-        (await target.query(`select from pg_stat_activity where datname = current_database() and ${condition}`)).rows
-          .length,
-      { timeout: 20_000, interval: 5 },
-    )
-    .toBe(1)
+function waitForSession(target: pg.Client, condition: string): Promise<void> {
+  return waitForRow(target, `select from pg_stat_activity where datname = current_database() and ${condition}`)
 }
 
 const APPLY_WRITES = `application_name = 'pgflex apply' and backend_xid is not null`
@@ -38,14 +41,8 @@ async function expireLease(target: pg.Client): Promise<void> {
 }
 
 /** The lease is taken and knows the session that applies: from here on only changes are waited for. */
-async function waitUntilReady(target: pg.Client): Promise<void> {
-  await expect
-    .poll(
-      async () =>
-        (await target.query(`select from pgflex.lease where name = 'replicate' and cardinality(pids) = 2`)).rows.length,
-      { timeout: 20_000 },
-    )
-    .toBe(1)
+function waitUntilReady(target: pg.Client): Promise<void> {
+  return waitForRow(target, `select from pgflex.lease where name = 'replicate' and cardinality(pids) = 2`)
 }
 
 async function fence(target: pg.Client): Promise<string> {
@@ -90,18 +87,48 @@ test('of many slices that start at the same moment, one follows and all others s
   await following.app.query(`insert into t select g from generate_series(1, 1000) g; insert into once values (1)`)
   for (let round = 0; round < 2; round++) {
     await following.app.query(`insert into once values (${round})`)
-    const results = await Promise.all(
-      Array.from({ length: 6 }, () => following.slice({ ms: 1_000 }).catch((error: unknown) => errorText(error))),
-    )
-    expect(results.map((result) => (typeof result === 'string' ? result : result.reason)).toSorted()).toEqual([
-      ...Array.from({ length: 5 }, () => 'busy'),
-      'time',
-    ])
+    let back = 0
+    const slice = async (): Promise<string> => {
+      // The one that follows goes on until all others have seen it.
+      const { reason } = await following.slice({ ms: 60_000, onCommand: () => Promise.resolve(back === 5) })
+      if (reason === 'busy') back++
+      return reason
+    }
+    const reasons = await Promise.all(Array.from({ length: 6 }, () => slice()))
+    expect(reasons.toSorted()).toEqual(['busy', 'busy', 'busy', 'busy', 'busy', 'command'])
   }
   await expectOnce(following, '1003 0 0 3 0')
 }, 90_000)
 
-test('a copy that is frozen in the middle of a large transaction is replaced when its lease has run out, not before, and writes nothing when it wakes', async () => {
+test('a copy that is frozen before it has read that its commit was done does not do it again', async () => {
+  await using following = await startFollowing(pair, 'frozen_answer', { ddl: DDL })
+  await using target = await pair.target.connect('frozen_answer')
+  await using frozen = startSliceProcess(following.migration, SLICE)
+  await waitUntilReady(target)
+  // A commit waits for a standby that does not exist, after it was written.
+  await target.query(`alter system set synchronous_standby_names = 'nobody'`)
+  try {
+    await target.query('select pg_reload_conf()')
+    await following.app.query(`begin; insert into t values (1, 'a'); insert into once values (1); commit`)
+    await waitForSession(target, `application_name = 'pgflex apply' and wait_event = 'SyncRep'`)
+    frozen.child.kill('SIGSTOP')
+  } finally {
+    await target.query('alter system reset synchronous_standby_names')
+    await target.query('select pg_reload_conf()')
+  }
+  await waitForRow(target, 'select from once')
+  expect(await fence(target)).toBe('1')
+  await expireLease(target)
+  await following.app.query(`insert into once values (2); update t set v = 'b'`)
+  await expectOnce(following, '3 1 0 2 0')
+  await wakeInVain(target, frozen)
+  await following.app.query(`insert into once values (3)`)
+  await expectOnce(following, '4 1 0 3 0')
+})
+
+// They mostly wait: each in a database of its own.
+
+test.concurrent('a copy that is frozen in the middle of a large transaction is replaced when its lease has run out, not before, and writes nothing when it wakes', async () => {
   await using following = await startFollowing(pair, 'frozen_large', { ddl: DDL })
   await using target = await pair.target.connect('frozen_large')
   await following.app.query(
@@ -123,7 +150,7 @@ test('a copy that is frozen in the middle of a large transaction is replaced whe
   await expectOnce(following, '40001 0 0 1 0')
 }, 90_000)
 
-test('a copy that is frozen between the progress and its commit takes both with it', async () => {
+test.concurrent('a copy that is frozen between the progress and its commit takes both with it', async () => {
   await using following = await startFollowing(pair, 'frozen_commit', { ddl: DDL })
   await using target = await pair.target.connect('frozen_commit')
   await using blocker = await pair.target.connect('frozen_commit')
@@ -143,34 +170,9 @@ test('a copy that is frozen between the progress and its commit takes both with 
   expect(await fence(target)).not.toBe('1')
   await wakeInVain(target, frozen)
   await expectOnce(following, '2 0 0 1 0')
-})
+}, 90_000)
 
-test('a copy that is frozen before it has read that its commit was done does not do it again', async () => {
-  await using following = await startFollowing(pair, 'frozen_answer', { ddl: DDL })
-  await using target = await pair.target.connect('frozen_answer')
-  await using frozen = startSliceProcess(following.migration, SLICE)
-  await waitUntilReady(target)
-  // A commit waits for a standby that does not exist, after it was written.
-  await target.query(`alter system set synchronous_standby_names = 'nobody'`)
-  try {
-    await target.query('select pg_reload_conf()')
-    await following.app.query(`begin; insert into t values (1, 'a'); insert into once values (1); commit`)
-    await waitForSession(target, `application_name = 'pgflex apply' and wait_event = 'SyncRep'`)
-    frozen.child.kill('SIGSTOP')
-  } finally {
-    await target.query('alter system reset synchronous_standby_names')
-    await target.query('select pg_reload_conf()')
-  }
-  await expect.poll(async () => (await target.query('select from once')).rows.length).toBe(1)
-  await expireLease(target)
-  await following.app.query(`insert into once values (2); update t set v = 'b'`)
-  await expectOnce(following, '3 1 0 2 0')
-  await wakeInVain(target, frozen)
-  await following.app.query(`insert into once values (3)`)
-  await expectOnce(following, '4 1 0 3 0')
-})
-
-test('where its session can not be ended, the fence alone keeps a copy that wakes from committing', async () => {
+test.concurrent('where the session of a frozen copy can not be ended, its successor waits for its transaction, and nothing comes of it', async () => {
   await using following = await startFollowing(pair, 'frozen_fence', { ddl: DDL })
   await using target = await pair.target.connect('frozen_fence')
   await following.app.query(
@@ -191,4 +193,17 @@ test('where its session can not be ended, the fence alone keeps a copy that wake
   expect((await frozen.outcome).error).toBeDefined()
   expect((await caughtUp).reason).toBe('reached')
   await expectOnce(following, '40001 0 0 1 0')
-})
+}, 90_000)
+
+test.concurrent('a copy that has been replaced and does not know it is refused by the fence', async () => {
+  await using following = await startFollowing(pair, 'fenced', { ddl: DDL })
+  await using target = await pair.target.connect('fenced')
+  const ended = following.slice(SLICE).catch((error: unknown) => error)
+  await waitUntilReady(target)
+  // All of its sessions live on, and its next renewal is seconds away.
+  await target.query(`update pgflex.lease set fence = fence + 1 where name = 'replicate'`)
+  await following.app.query(`begin; insert into t values (1, 'a'); insert into once values (1); commit`)
+  expect(await ended).toMatchObject({ code: 'LeaseLost', retryable: true })
+  expect((await target.query('select from once')).rows).toHaveLength(0)
+  await expectOnce(following, '2 0 0 1 0')
+}, 90_000)
