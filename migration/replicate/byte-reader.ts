@@ -82,9 +82,7 @@ export class ByteReader {
     const length = this.int32()
     const start = this.#take(length)
     const end = start + length
-    // A message that holds one has memory of its own, which is not used again (see whole-messages.ts).
-    if (length >= LARGE_VALUE_BYTES) return this.#bytes.subarray(start, end)
-    if (this.#checkUtf8 && !isUtf8(this.#bytes.subarray(start, end))) {
+    if (length >= LARGE_VALUE_BYTES || (this.#checkUtf8 && !isUtf8(this.#bytes.subarray(start, end)))) {
       return Buffer.from(this.#bytes.subarray(start, end))
     }
     return this.#bytes.toString('utf8', start, end)
