@@ -177,7 +177,11 @@ export async function startEmbeddedServer(major: number, options: EmbeddedServer
   async function kill(): Promise<void> {
     const child = process_
     if (!child || child.exitCode !== null || child.signalCode !== null) return
-    if (process.platform === 'linux') for (const pid of childrenOf(child.pid!)) signal(pid, 'SIGKILL')
+    if (process.platform === 'linux') {
+      // So that it starts no session meanwhile, which would outlive it and keep its successor from the shared memory.
+      child.kill('SIGSTOP')
+      for (const pid of childrenOf(child.pid!)) signal(pid, 'SIGKILL')
+    }
     child.kill('SIGKILL')
     await ended(child)
     rmSync(join(data, 'postmaster.pid'), { force: true })
