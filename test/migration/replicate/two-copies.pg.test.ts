@@ -36,6 +36,9 @@ function waitForSession(target: pg.Client, condition: string): Promise<void> {
 
 const APPLY_WRITES = `application_name = 'pgflex apply' and backend_xid is not null`
 
+/** Nothing comes any more from the one who writes: between two statements, or in the middle of a COPY. */
+const APPLY_STANDS = `${APPLY_WRITES} and (state = 'idle in transaction' or wait_event = 'ClientRead')`
+
 async function expireLease(target: pg.Client): Promise<void> {
   await target.query(`update pgflex.lease set expires_at = now() - interval '1 s' where name = 'replicate'`)
 }
@@ -137,7 +140,7 @@ test.concurrent('a copy that is frozen in the middle of a large transaction is r
   await using frozen = startSliceProcess(following.migration, SLICE)
   await waitForSession(target, APPLY_WRITES)
   frozen.child.kill('SIGSTOP')
-  await waitForSession(target, `${APPLY_WRITES} and state = 'idle in transaction'`)
+  await waitForSession(target, APPLY_STANDS)
   const { rows } = await target.query<{ ms: number }>(
     `select (extract(epoch from expires_at - clock_timestamp()) * 1000)::int as ms from pgflex.lease where name = 'replicate'`,
   )
@@ -181,7 +184,7 @@ test.concurrent('where the session of a frozen copy can not be ended, its succes
   await using frozen = startSliceProcess(following.migration, SLICE)
   await waitForSession(target, APPLY_WRITES)
   frozen.child.kill('SIGSTOP')
-  await waitForSession(target, `${APPLY_WRITES} and state = 'idle in transaction'`)
+  await waitForSession(target, APPLY_STANDS)
   // The lease knows nothing of the session that applies, as if it had been opened a moment ago.
   await target.query(`update pgflex.lease set pids = pids[1:1] where name = 'replicate'`)
   await expireLease(target)

@@ -254,9 +254,12 @@ test('traps 10, 11: a slot that the source has invalidated, or that a failover h
         { timeout: 30_000, interval: 10 },
       )
       .toBe('lost')
-    for (const following of [lost, gone]) {
+    for (const [following, code] of [
+      [lost, 'SlotWalRemoved'],
+      [gone, 'SlotLost'],
+    ] as const) {
       for (let again = 0; again < 2; again++) {
-        await expect(following.slice({ ms: 1_000 })).rejects.toMatchObject({ code: 'SlotLost', retryable: false })
+        await expect(following.slice({ ms: 1_000 })).rejects.toMatchObject({ code, retryable: false })
       }
     }
   } finally {
