@@ -2,6 +2,7 @@ import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { acquireLease, type Lease } from '../control/lease.ts'
 import { sqlState } from '../errors.ts'
+import type { TableName } from '../load/tables.ts'
 import { formatLsn, type Lsn } from '../lsn.ts'
 import { readDatabaseStatus } from '../store/migrations.ts'
 import { Applier } from './apply/applier.ts'
@@ -14,6 +15,8 @@ import { TargetTables } from './apply/target-tables.ts'
 import { FollowWarnings } from './follow-warnings.ts'
 import { requirePublications } from './made-publications.ts'
 import { readProgress } from './progress.ts'
+import { SchemaChanges } from './schema-change/schema-changes.ts'
+import { UnshownChanges } from './schema-change/unshown-changes.ts'
 import { isUsable, readSlot, slotLost } from './replication-slot.ts'
 import { openReplicationStream } from './replication-stream.ts'
 import { SliceEnd, type SliceReason } from './slice-end.ts'
@@ -51,6 +54,8 @@ const DRAIN_MS = 5_000
 const READ_MS = 250
 /** ms between questions to an idle source for how far it has sent, when there is a place to reach. */
 const HURRY_MS = 20
+/** ms at the end of a slice to come to the place where the source's catalog was read: a keepalive or two. */
+const CATALOG_MS = 2_000
 
 /**
  * Applies what the source commits for about `ms`. All that has happened is in the target: call it again, after
@@ -67,6 +72,7 @@ export async function replicateSlice(context: DatabaseContext, options: SliceOpt
 
   await using source = await context.source('replicate')
   await using catalog = await context.target('replicate catalog')
+  sendWithoutWaiting(source)
   sendWithoutWaiting(catalog)
   await using session = await openApplySession(context, lease)
   const report = new SliceReport(context, source, catalog, slot)
@@ -134,10 +140,25 @@ async function follow(slice: Slice): Promise<SliceReason> {
     source,
   })
   const warnings = new FollowWarnings(context)
+  const transaction = new TargetTransaction(session, lease, names.slot)
+  const onCarried = (table: TableName, steps: string[]): void => warnings.carried(table, steps)
+  const changes = new SchemaChanges({ source, catalog, session, transaction, onCarried })
+  const unshown = new UnshownChanges({
+    source,
+    catalog,
+    transaction,
+    changes,
+    onCarried,
+    onRefused(error) {
+      // Whoever has a place to reach wants all of it; else the change waits for its first row.
+      if (end.until !== undefined) throw error
+      warnings.refused(error)
+    },
+  })
   const applier = new Applier({
     stream,
-    tables: new TargetTables({ catalog, points, orders }),
-    transaction: new TargetTransaction(session, lease, names.slot),
+    tables: new TargetTables({ catalog, points, orders, changes }),
+    transaction,
     appliedLsn: progress.appliedLsn,
     onIgnored: (table) => warnings.ignored(table),
     onMissed: (missed) => {
@@ -152,6 +173,7 @@ async function follow(slice: Slice): Promise<SliceReason> {
 
   const reporting = new AbortController()
   let reportFailure: { error: unknown } | undefined
+  let catalogLimit = Infinity
   const reported = report.run(reporting.signal).catch((error: unknown) => {
     reportFailure = { error }
     stream.wake()
@@ -170,6 +192,11 @@ async function follow(slice: Slice): Promise<SliceReason> {
         await applier.finish()
         // Everything that was read is applied now, which may be all that was to be reached.
         const reason = end.reason(applier.position)!
+        catalogLimit = Math.min(catalogLimit, performance.now() + CATALOG_MS)
+        if (!(await unshown.bring(applier.position)) && reason === 'reached' && performance.now() < catalogLimit) {
+          stream.ping()
+          continue
+        }
         reporting.abort()
         await reported
         await report.look()

@@ -6,6 +6,8 @@ import { waitingForTransactions } from '../load/slot-wait.ts'
 import { listTables } from '../load/tables.ts'
 import { tableFilter } from '../model/table-filter.ts'
 import { recordPublications } from './made-publications.ts'
+import { readSourceDefinitions, type SourceDefinition } from './schema-change/source-definition.ts'
+import { storeShapes } from './schema-change/table-shape.ts'
 import { createPublications, dropPublications, listIdentified } from './publication.ts'
 import { sourceObjects } from './slot-name.ts'
 
@@ -61,13 +63,16 @@ export async function createPublicationAndSlot(
   // A slot without a recorded beginning: an attempt died in between, and nothing has been copied under it.
   if (state) await dropSlot(source, names.slot)
   const filter = tableFilter(context.record.properties.pgflex)
-  const tables = await listIdentified(
+  const listed = (await listTables(source, filter)).filter(({ unlogged }) => !unlogged)
+  const tables = await listIdentified(source, listed)
+  // Before the slot: what changes after it is in the stream, and compared with this.
+  const shapes = await readSourceDefinitions(
     source,
-    (await listTables(source, filter)).filter(({ unlogged }) => !unlogged),
+    listed.map(({ oid }) => oid),
   )
   const publications = await createPublications(source, names, tables)
   const startLsn = await createSlot(context, source, names.slot)
-  await recordBeginning(target, lease, { slot: names.slot, startLsn, publications })
+  await recordBeginning(target, lease, { slot: names.slot, startLsn, publications, shapes: [...shapes.values()] })
   await warnOfUnidentified(
     context,
     tables.filter(({ identified }) => !identified).map(({ schema, name }) => `${schema}.${name}`),
@@ -97,7 +102,12 @@ async function createSlot(context: DatabaseContext, source: Connection, slot: st
 async function recordBeginning(
   target: Connection,
   lease: Lease,
-  { slot, startLsn, publications }: { slot: string; startLsn: string; publications: Record<string, string> },
+  {
+    slot,
+    startLsn,
+    publications,
+    shapes,
+  }: { slot: string; startLsn: string; publications: Record<string, string>; shapes: SourceDefinition[] },
 ): Promise<void> {
   await target.query('begin')
   try {
@@ -107,6 +117,7 @@ async function recordBeginning(
       startLsn,
     ])
     await recordPublications(target, publications)
+    await storeShapes(target, shapes)
     await target.query('commit')
   } catch (error) {
     await target.query('rollback').catch(() => {})

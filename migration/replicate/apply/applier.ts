@@ -30,6 +30,7 @@ type RowMessage = InsertMessage | UpdateMessage | DeleteMessage
 
 /** A source transaction whose messages are arriving. */
 interface SourceTransaction {
+  xid: number
   finalLsn: Lsn
   commitTime: number
   /** It has been applied already. */
@@ -112,6 +113,7 @@ export class Applier {
       case 'begin':
         if (this.#source) throw protocolViolation('a transaction inside a transaction')
         this.#source = {
+          xid: message.xid,
           finalLsn: message.finalLsn,
           commitTime: message.commitTime,
           // A commit that begins before the end of another one ends at or before it.
@@ -170,9 +172,29 @@ export class Applier {
     const point = tables.point(message.relation)
     if (point === undefined) this.#options.onIgnored(tables.relation(message.relation))
     else if (!source.skip && source.finalLsn >= point) {
-      return tables.plan(message.relation, point).then((plan) => this.#change(plan, message))
+      if (tables.isDropped(message.relation)) return undefined
+      return this.#plan(message.relation, point, source).then((plan) => plan && this.#change(plan, message))
     }
     return undefined
+  }
+
+  /** How the changes of a table are written, once its definition is the one that the source has described. */
+  async #plan(oid: number, point: Lsn, source: SourceTransaction): Promise<TablePlan | undefined> {
+    const { tables } = this.#options
+    if (tables.altered) await this.#settled()
+    const change = await tables.change(oid, source.xid)
+    if (tables.isDropped(oid)) return undefined
+    if (change && change.steps.length > 0) {
+      this.#begin(source)
+      // Everything before goes first, in the old shape, into the same transaction, which stays open.
+      await this.#write(false)
+      await this.#settled()
+      await tables.alter(change)
+    } else if (change) {
+      this.#begin(source)
+      this.#group.add(change.statements)
+    }
+    return await tables.plan(oid, point)
   }
 
   #change(plan: TablePlan, message: RowMessage): Promise<void> | undefined {
@@ -193,7 +215,10 @@ export class Applier {
     for (const oid of message.relations) {
       const point = tables.point(oid)
       if (point === undefined) this.#options.onIgnored(tables.relation(oid))
-      else if (source.finalLsn >= point) plans.push(tables.known(oid) ?? (await tables.plan(oid, point)))
+      else if (source.finalLsn >= point && !tables.isDropped(oid)) {
+        const plan = tables.known(oid) ?? (await this.#plan(oid, point, source))
+        if (plan) plans.push(plan)
+      }
     }
     if (plans.length === 0) return
     this.#begin(source)

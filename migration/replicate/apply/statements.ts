@@ -9,7 +9,8 @@ export interface Statement {
   sql: string
   params: (Buffer | string | null)[]
   plan?: TablePlan
-  kind: 'insert' | 'update' | 'delete' | 'truncate'
+  /** schema: of no plan, it changes a definition or what is known of one. */
+  kind: 'insert' | 'update' | 'delete' | 'truncate' | 'schema'
   /** Rows that it has to touch. */
   expected: number
   /** Of a statement for one row: its key or values, for error messages. */

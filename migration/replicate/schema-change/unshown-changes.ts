@@ -1,0 +1,146 @@
+import { createHash } from 'node:crypto'
+import type { Connection } from '../../connect.ts'
+import { MigrationError } from '../../errors.ts'
+import type { TableName } from '../../load/tables.ts'
+import { parseLsn, type Lsn } from '../../lsn.ts'
+import { StatementRefused, type TargetTransaction } from '../apply/target-transaction.ts'
+import type { Relation } from '../pgoutput-message.ts'
+import { changeFailed } from './refused-change.ts'
+import type { SchemaChange, SchemaChanges } from './schema-changes.ts'
+import { describeStep, stepStatements } from './schema-step.ts'
+import { settleColumns } from './settle-columns.ts'
+import { readSourceDefinitions, type SourceDefinition } from './source-definition.ts'
+import { readTargetDefinition } from './target-definition.ts'
+import { saveShape, shapeOf, type TableShape } from './table-shape.ts'
+
+export interface UnshownChangesOptions {
+  source: Connection
+  catalog: Connection
+  transaction: Pick<TargetTransaction, 'alterAlone'>
+  changes: SchemaChanges
+  onCarried(table: TableName, steps: string[]): void
+  /** A change that can't be carried over, although nothing waits for it yet: it may throw. */
+  onRefused(error: MigrationError): void
+}
+
+/** A table whose catalog entry is not what the target's table stands for. */
+interface Differing extends TableName {
+  shape: TableShape
+  digest: string
+}
+
+/**
+ * Brings over what no row has shown: a change of a table's definition is in the stream with the next row of that
+ * table only, and defaults, NOT NULL and generated columns are never. When the target has all that was committed
+ * before the catalog was read, then the catalog is that of this place. All changes of rows in an older shape are
+ * applied by then: the DDL has waited for their commits.
+ */
+export class UnshownChanges {
+  readonly #options: UnshownChangesOptions
+  /** The LSN is after the commit of whatever this look at the catalog has seen. */
+  #look: { lsn: Lsn; differing: Differing[] } | undefined
+
+  constructor(options: UnshownChangesOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Call it when nothing is half read or under way.
+   *
+   * @param position everything before it is on the target
+   * @returns false when the target is not yet where the catalog is: call it again
+   * @throws {MigrationError} SchemaChanged
+   */
+  async bring(position: Lsn): Promise<boolean> {
+    const { lsn, differing } = (this.#look ??= await this.#lookAround())
+    if (differing.length > 0 && position < lsn) return false
+    this.#look = undefined
+    if (differing.length === 0) return true
+    const { source, onRefused } = this.#options
+    const definitions = await readSourceDefinitions(
+      source,
+      differing.map(({ shape }) => shape.tableOid),
+    )
+    for (const table of differing) {
+      const definition = definitions.get(table.shape.tableOid)
+      // Altered again between the two looks: at which of the two the target is, is not known.
+      if (!definition || definition.name !== table.name || digest(shapeOf(definition)) !== table.digest) continue
+      try {
+        await this.#bringTable(table, definition)
+      } catch (error) {
+        if (!(error instanceof MigrationError) || error.code !== 'SchemaChanged') throw error
+        onRefused(error)
+      }
+    }
+    return true
+  }
+
+  async #lookAround(): Promise<{ lsn: Lsn; differing: Differing[] }> {
+    const { source, catalog } = this.#options
+    const { rows: known } = await catalog.query<{ schema: string; name: string; shape: string }>(
+      'select schema_name as schema, table_name as name, shape from pgflex.table_shape',
+    )
+    const shapes = known.map(({ schema, name, shape }) => ({ schema, name, shape: JSON.parse(shape) as TableShape }))
+    const { rows } = await source.query<{ oid: string; digest: string }>(
+      `select c.oid,
+              md5(convert_to(concat(
+                c.relfilenode, '|',
+                string_agg(concat_ws(':', a.attnum, a.attname, a.atttypid::int8, a.atttypmod), ',' order by a.attnum)
+                  filter (where coalesce(to_jsonb(a) ->> 'attgenerated', '') = ''), '|',
+                string_agg(a.attname, ',' order by a.attnum)
+                  filter (where coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '')), 'UTF8')) as digest
+         from pg_class c
+         left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        where c.oid = any ($1::oid[])
+        group by c.oid, c.relfilenode`,
+      [shapes.map(({ shape }) => shape.tableOid)],
+    )
+    const { rows: after } = await source.query<{ lsn: string }>('select pg_current_wal_insert_lsn() as lsn')
+    const digests = new Map(rows.map((row) => [Number(row.oid), row.digest]))
+    const differing = shapes.flatMap((table): Differing[] => {
+      const now = digests.get(table.shape.tableOid)
+      // Defaults may change at any time, and are in no digest.
+      const unsettled = table.shape.columns.some(({ carried }) => carried)
+      return now !== undefined && (unsettled || now !== digest(table.shape)) ? [{ ...table, digest: now }] : []
+    })
+    return { lsn: parseLsn(after[0]!.lsn), differing }
+  }
+
+  async #bringTable({ schema, name }: TableName, definition: SourceDefinition): Promise<void> {
+    const { changes, catalog } = this.#options
+    const columns = definition.attributes
+      .filter(({ dropped, generated }) => !dropped && generated === '')
+      .map((attribute) => ({ ...attribute, key: false }))
+    const relation: Relation = { oid: definition.oid, schema, name, replicaIdentity: 'd', columns }
+    const change = await changes.find(relation, undefined)
+    if (change === 'dropped') return
+    if (change) await this.#alter(change)
+    const target = await readTargetDefinition(catalog, schema, name)
+    if (!target?.shape) return
+    const { steps, shape } = settleColumns(target, definition, target.shape)
+    if (steps.length === 0 && JSON.stringify(shape) === JSON.stringify(target.shape)) return
+    await this.#alter({
+      table: { schema, name },
+      statements: [...stepStatements({ schema, name }, target, steps), saveShape(schema, name, shape)],
+      steps: steps.map(describeStep),
+      refused: (cause) => changeFailed({ schema, name }, columns, target, cause),
+    })
+  }
+
+  async #alter({ table, statements, steps, refused }: SchemaChange): Promise<void> {
+    try {
+      await this.#options.transaction.alterAlone(statements)
+    } catch (error) {
+      throw error instanceof StatementRefused ? refused(error.cause) : error
+    }
+    if (steps.length > 0) this.#options.onCarried(table, steps)
+  }
+}
+
+/** As #lookAround has it from the catalog. */
+function digest({ filenode, columns, generated }: TableShape): string {
+  const own = columns.map(({ name, attnum, typeOid, typeModifier }) => `${attnum}:${name}:${typeOid}:${typeModifier}`)
+  return createHash('md5')
+    .update(`${filenode}|${own.join(',')}|${generated.join(',')}`)
+    .digest('hex')
+}

@@ -1,0 +1,152 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { readDatabaseStatus, readEvents } from '../../../migration/store/migrations.ts'
+import { startServerPair, type ServerPair } from '../../support/servers.ts'
+import { startFollowing, type Following } from './following.ts'
+
+describe.each([
+  [15, 17],
+  [13, 18],
+])('PostgreSQL %i to %i', (sourceMajor, targetMajor) => {
+  let pair: ServerPair
+
+  beforeAll(async () => {
+    pair = await startServerPair(sourceMajor, targetMajor)
+  })
+
+  afterAll(async () => {
+    await pair?.[Symbol.asyncDispose]()
+  })
+
+  test('columns that are added, dropped, renamed and widened come over at their place, in one transaction and in many', async () => {
+    await using following = await startFollowing(pair, 'columns', {
+      ddl: `create table t (id int primary key, a text, b varchar(5), n numeric(6,2));
+            create table other (id int primary key, v text)`,
+    })
+    const { app } = following
+    await app.query(
+      `insert into t select g, 'a' || g, 'b', g from generate_series(1, 5) g; insert into other values (1)`,
+    )
+    await app.query(
+      `alter table t add x int; insert into t values (6, 'six', 'b', 6, 66); update t set x = 1 where id = 2`,
+    )
+    await app.query(`begin; update t set a = 'before' where id = 1; insert into other values (2);
+      alter table t add y text default 'it''s a \\ "default"', drop a; update t set y = 'after' where id = 1;
+      alter table t rename b to renamed; alter table t alter renamed type varchar(20); insert into other values (3);
+      insert into t (id, renamed, y) values (7, 'twelve chars', null); commit`)
+    await following.expectEqual()
+    await app.query(
+      `delete from t where id = 3; alter table t alter id type bigint, alter n type numeric(12,2), alter renamed type text`,
+    )
+    await app.query(
+      `insert into t (id, n, renamed) values (5000000000, 1234567890.12, repeat('x', 50)); update t set n = n + 1000000`,
+    )
+    await following.expectEqual()
+    await app.query(`begin; alter table t add z timestamptz default '2024-02-03 04:05:06+07', add arr int[] default '{1,NULL,3}';
+      insert into t (id) values (9); alter table t drop x; insert into t (id, z) values (10, null); commit`)
+    await following.expectEqual()
+    expect(await following.onTarget('select missed from pgflex.progress')).toBe('0')
+    const { documents, key } = following.context
+    const carried = (await readEvents(documents, key)).filter(({ event }) => event === 'SchemaChangeCarried')
+    expect(carried.map(({ message }) => message.replace(/.*likewise: /, ''))).toEqual(
+      expect.arrayContaining(['column x integer added.', 'column x dropped.']),
+    )
+  })
+
+  test('what no row shows comes over as well: columns, and the defaults and NOT NULL of those that were added', async () => {
+    await using following = await startFollowing(pair, 'unshown', {
+      ddl: `create table t (id int primary key, v text); create table other (id int primary key, v text)`,
+    })
+    const { app } = following
+    await app.query(`insert into t values (1, 'a'), (2, 'b')`)
+    await following.expectEqual()
+    await app.query(`alter table t add y text default 'first'; alter table t alter y set default 'later', add q bigint default 5 not null;
+      alter table other rename v to w; alter table other add constraint other_w check (w <> '')`)
+    await following.expectEqual()
+    await app.query(
+      `alter table t add g bigint generated always as (id * 2) stored; alter table t alter y set not null; alter table t drop v`,
+    )
+    await following.expectEqual()
+    for (const table of ['t', 'other']) {
+      expect(await definition(following, table)).toEqual(await definition(following, table, true))
+    }
+    await app.query(`insert into t values (3, 'x'); insert into t (id) values (4); insert into other values (4, 'w')`)
+    await app.query(`alter table t alter y drop not null, alter q drop default; alter table t drop g`)
+    await following.expectEqual()
+    expect(await definition(following, 't')).toEqual(await definition(following, 't', true))
+    // Nothing is left to be brought: the next slices leave the tables alone.
+    const before = await following.onTarget(`select array_agg(xmin::text order by table_name) from pgflex.table_shape`)
+    await app.query('insert into t (id, y, q) values (5, null, 1)')
+    await following.expectEqual()
+    await following.catchUp()
+    expect(await following.onTarget(`select array_agg(xmin::text order by table_name) from pgflex.table_shape`)).toBe(
+      before,
+    )
+  })
+
+  test('a change that is rolled back by a savepoint, or together with its transaction, does not come over', async () => {
+    await using following = await startFollowing(pair, 'rolled_back', { ddl: 'create table t (id int primary key, a text)' })
+    const { app } = following
+    await app.query(`insert into t values (1, 'one')`)
+    await app.query(`begin; insert into t values (2, 'two'); savepoint s; alter table t add gone int default 7, drop a; insert into t values (3);
+      rollback to s; alter table t add kept int default 8; insert into t values (4, 'four'); commit`)
+    await app.query(`begin; alter table t drop kept; insert into t values (5, 'five'); rollback`)
+    await app.query(`insert into t values (6, 'six', null)`)
+    await following.expectEqual()
+    expect(await following.onTarget(`select string_agg(attname, ' ' order by attnum) from pg_attribute
+      where attrelid = 'public.t'::regclass and attnum > 0 and not attisdropped`)).toBe('id a kept')
+  })
+
+  test('several changes that are made before the stream gets there come over, when it can be told which is which', async () => {
+    await using following = await startFollowing(pair, 'behind', {
+      ddl: 'create table t (id int primary key, a text, b int, c int); create table u (id int primary key, a text)',
+    })
+    const { app } = following
+    await app.query(`insert into t values (1, 'one', 1, 1); insert into u values (1, 'one')`)
+    await app.query(`alter table t add x int default 1; insert into t (id, x) values (2, 22); alter table t drop x; insert into t (id) values (3)`)
+    await app.query(`alter table t add y text default 'y'; insert into t (id) values (4); alter table t rename y to z; update t set z = 'z' where id = 1`)
+    await app.query(`alter table t drop a; update t set b = 2 where id = 1; alter table t rename b to d; insert into t (id, d) values (5, 5)`)
+    await app.query(`insert into u values (2, 'two'); alter table u rename a to b; alter table u rename b to c; insert into u values (3, 'three'); drop table u`)
+    await following.catchUp()
+    expect(await following.onTarget(`select string_agg(t::text, ' ' order by id) from public.t`)).toBe(
+      '(1,2,1,z) (2,,,y) (3,,,y) (4,,,y) (5,5,,y)',
+    )
+    expect(await following.onTarget('select missed from pgflex.progress')).toBe('0')
+    // What was dropped since is left as far as it could be followed.
+    expect(Number(await following.onTarget('select count(*) from public.u'))).toBeGreaterThanOrEqual(2)
+  })
+
+  test('partitions and children get the change through their parents', async () => {
+    await using following = await startFollowing(pair, 'family', {
+      ddl: `create table m (at date not null, id int not null, v varchar(3), w int, primary key (id, at)) partition by range (at);
+            create table m_1 partition of m for values from ('2024-01-01') to ('2024-07-01');
+            create table m_2 partition of m for values from ('2024-07-01') to ('2025-01-01');
+            create table parent (id int primary key, v text); create table child (extra text, primary key (id)) inherits (parent)`,
+    })
+    const { app } = following
+    await app.query(`insert into m values ('2024-01-01', 1, 'a'), ('2024-08-01', 2, 'b'); insert into parent values (1, 'p'); insert into child values (2, 'c', 'e')`)
+    await app.query(`begin; update m set v = 'c' where id = 2; alter table m add x int default 3; insert into m values ('2024-08-02', 3, 'd', 1, 4);
+      update m set x = 5 where id = 1; alter table m rename v to vv; alter table m alter vv type text; update m set vv = 'longer' where id = 2; commit`)
+    await app.query(`alter table m drop w; update m set at = at + 182 where id = 1`)
+    await app.query(`alter table parent add y text default 'y'; insert into child values (3, 'v', 'e', 'z'); insert into parent values (4); alter table child add own int; insert into child (id, own) values (5, 5)`)
+    await following.expectEqual()
+    await app.query(`alter table parent rename v to renamed; alter table m add late int; insert into child (id, renamed) values (6, 'r')`)
+    await following.expectEqual()
+    for (const table of ['m', 'm_1', 'm_2', 'parent', 'child']) {
+      expect(await definition(following, table)).toEqual(await definition(following, table, true))
+    }
+    expect(await following.onTarget('select missed from pgflex.progress')).toBe('0')
+  })
+})
+
+/** Columns with all that belongs to them, as the catalog of one side has them. */
+async function definition(following: Following, table: string, onSource = false): Promise<unknown> {
+  await using connection = await (onSource ? following.context.source('test') : following.context.target('test'))
+  const { rows } = await connection.query(
+    `select a.attname, format_type(a.atttypid, a.atttypmod) as type, a.attnotnull, a.attgenerated, pg_get_expr(d.adbin, d.adrelid) as expression
+       from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+      where a.attrelid = $1::regclass and a.attnum > 0 and not a.attisdropped order by a.attnum`,
+    [`public.${table}`],
+  )
+  return rows
+}
+void readDatabaseStatus
