@@ -199,8 +199,8 @@ class Change {
       if (this.attnums.has(name)) continue
       const { typeOid } = this.input.relation.columns.find((sent) => sent.name === name)!
       if (typeOid !== known.typeOid) continue
-      // It may be this column under another name, before it was dropped; not if it was dropped before this transaction.
-      if (!this.#byName.has(name) || !this.#isBefore(attribute)) {
+      // It may be this column under another name, before it was dropped; not if it was dropped before or in this transaction.
+      if (!this.#byName.has(name) || this.#age(attribute) > 0) {
         throw new Refusal(`whether "${column.name}" was dropped or renamed to "${name}" can't be told`)
       }
     }
@@ -217,7 +217,7 @@ class Change {
     const since = source.attributes.filter(
       ({ attnum, generated }) => generated === '' && attnum > shape.attributes && !taken.has(attnum),
     )
-    const there = since.filter((attribute) => !attribute.dropped || !this.#isBefore(attribute))
+    const there = since.filter((attribute) => !attribute.dropped || this.#age(attribute) >= 0)
     return fresh.map((name, i) => {
       const attribute = there[i]
       const named = there.find((other) => !other.dropped && other.name === name)
@@ -255,13 +255,14 @@ class Change {
   }
 
   /**
-   * Whether a column was dropped before the transaction that we read. DDL waits for those that have written to the
-   * table, so that one with an earlier number came before, unless it was long open and came to this table late.
+   * Whether a column was dropped before the transaction that we read (negative), in it (0), or after it. DDL waits for
+   * those that have written to the table, so that one with an earlier number came before, unless it was long open and
+   * came to this table late.
    */
-  #isBefore({ xid: dropped }: SourceAttribute): boolean {
+  #age({ xid: dropped }: SourceAttribute): number {
     const { xid } = this.input
     // Transaction ids are 32 bits and go round.
-    return xid === undefined || ((dropped - xid) | 0) <= 0
+    return xid === undefined ? -1 : (dropped - xid) | 0
   }
 
   #retypes(columns: [string, DefinedColumn][]): SchemaStep[] {
@@ -296,8 +297,8 @@ class Change {
     const parents = this.input.source.parentColumns
     const followed =
       parents !== null &&
-      (has === undefined || parents.includes(has)) &&
-      (hasNot === undefined || !parents.includes(hasNot))
+      (has === undefined || Object.hasOwn(parents, has)) &&
+      (hasNot === undefined || !Object.hasOwn(parents, hasNot))
     if (!followed || !this.input.target.root) {
       throw new Refusal(`column "${column.name}" is inherited on the target, and no longer on the source`)
     }

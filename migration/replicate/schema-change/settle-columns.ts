@@ -33,11 +33,13 @@ export function settleColumns(
     if (!column.carried || !attribute) return column
     const { name } = column
     const { expression, notNull, inherited } = attribute
+    // What the parents say as well was said to them.
+    const parent = hasRoot && inherited ? source.parentColumns?.[name] : undefined
     if (expression !== column.carried.expression) {
-      steps.push({ kind: 'default', column: name, expression, atRoot: false })
+      steps.push({ kind: 'default', column: name, expression, atRoot: parent?.expression === expression })
     }
     if (notNull !== column.carried.notNull) {
-      steps.push({ kind: 'notNull', column: name, notNull, atRoot: hasRoot && inherited })
+      steps.push({ kind: 'notNull', column: name, notNull, atRoot: parent?.notNull === notNull })
     }
     return { ...column, carried: { expression, notNull } }
   })

@@ -36,8 +36,8 @@ export interface SourceDefinition extends TableName {
   oid: number
   filenode: number
   attributes: SourceAttribute[]
-  /** Live columns of all its ancestors; null when it has none. */
-  parentColumns: string[] | null
+  /** Live columns of all its ancestors by name; null when it has none. */
+  parentColumns: Record<string, Pick<SourceAttribute, 'expression' | 'notNull'>> | null
 }
 
 /** Reads tables by their object ids; one that is gone is not in the result. */
@@ -60,9 +60,10 @@ export async function readSourceDefinitions(
                   select i.inhparent from pg_inherits i where i.inhrelid = c.oid
                    union
                   select i.inhparent from ancestor join pg_inherits i on i.inhrelid = ancestor.oid)
-                select json_agg(distinct p.attname)
+                select json_object_agg(p.attname, json_build_object('expression', pg_get_expr(pd.adbin, pd.adrelid), 'notNull', p.attnotnull))
                   from ancestor
-                  join pg_attribute p on p.attrelid = ancestor.oid and p.attnum > 0 and not p.attisdropped),
+                  join pg_attribute p on p.attrelid = ancestor.oid and p.attnum > 0 and not p.attisdropped
+                  left join pg_attrdef pd on pd.adrelid = p.attrelid and pd.adnum = p.attnum),
               'attributes', coalesce(
                 (select json_agg(json_build_object(
                           'attnum', a.attnum,
