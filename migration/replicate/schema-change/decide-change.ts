@@ -21,12 +21,20 @@ export interface ChangeInput {
 export type ChangeDecision =
   | { kind: 'same'; shape?: TableShape }
   | { kind: 'steps'; steps: SchemaStep[]; shape: TableShape }
-  | { kind: 'refused'; why: string }
+  /** mendable: when the target has the columns of the source, it is known again which one is which. */
+  | { kind: 'refused'; why: string; mendable: boolean }
   /** It was changed, and dropped after that: whatever the change was, its rows are of no interest any more. */
   | { kind: 'dropped' }
 
 /** Why a change can't be carried over: unwinds the decision. */
-class Refusal extends Error {}
+class Refusal extends Error {
+  readonly mendable: boolean
+
+  constructor(message: string, mendable = true) {
+    super(message)
+    this.mendable = mendable
+  }
+}
 
 /**
  * Compares a table's description in the stream with the target, and says what brings the target to it.
@@ -40,7 +48,7 @@ export function decideChange(input: ChangeInput): ChangeDecision {
   try {
     return decide(input)
   } catch (error) {
-    if (error instanceof Refusal) return { kind: 'refused', why: error.message }
+    if (error instanceof Refusal) return { kind: 'refused', why: error.message, mendable: error.mendable }
     throw error
   }
 }
@@ -163,11 +171,11 @@ class Change {
     const now = this.#byName.get(name)
     if (!known) {
       // Made on the target by somebody else, as the way out of a change that was refused, or together with a parent.
-      if (!now) throw new Refusal(`which column of the source "${name}" is can't be told: it was dropped or renamed since`)
+      if (!now) throw new Refusal(`which column of the source "${name}" is can't be told: it was dropped or renamed since`, false)
       return now.attnum
     }
     if (now && now.attnum !== known.attnum) {
-      throw new Refusal(`another column of the source is called "${name}" now, and from which change on can't be told`)
+      throw new Refusal(`another column of the source is called "${name}" now, and from which change on can't be told`, false)
     }
     return known.attnum
   }
@@ -309,7 +317,7 @@ class Change {
   #checkOrder(): void {
     const order = this.input.relation.columns.map(({ name }) => this.attnums.get(name)!)
     if (order.some((attnum, i) => i > 0 && attnum <= order[i - 1]!)) {
-      throw new Refusal('columns have changed their names with each other')
+      throw new Refusal('columns have changed their names with each other', false)
     }
   }
 }

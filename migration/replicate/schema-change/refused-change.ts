@@ -14,14 +14,14 @@ export function changeRefused(
   table: TableName,
   sent: readonly SentColumn[],
   target: TargetDefinition,
-  why: string,
+  { why, mendable }: { why: string; mendable: boolean },
 ): MigrationError {
   const columns = target.columns.filter(({ generated }) => !generated)
   return new MigrationError(
     'SchemaChanged',
     `The definition of ${table.schema}.${table.name} was changed on the source in a way that is not carried over: ${why}. ` +
       `Source: (${list(sent)}). Target: (${list(columns)}).`,
-    { hint: wayOut(table, sent, columns), target: 'target' },
+    { hint: mendable ? wayOut(table, sent, columns) : anew(table, 'Have'), target: 'target' },
   )
 }
 
@@ -32,7 +32,10 @@ export function changeFailed(
   target: TargetDefinition,
   cause: unknown,
 ): MigrationError {
-  const { message, hint } = changeRefused(table, sent, target, `the target refused it: ${errorText(cause)}`)
+  const { message, hint } = changeRefused(table, sent, target, {
+    why: `the target refused it: ${errorText(cause)}`,
+    mendable: true,
+  })
   return new MigrationError('SchemaChanged', message, {
     hint: `Take away on the target what is in the way (a view, for instance), or make the change there yourself. ${hint}`,
     target: 'target',
@@ -61,12 +64,11 @@ function wayOut(table: TableName, sent: readonly SentColumn[], columns: readonly
     gone.length > 0 && added.length > 0
       ? ` If a column was renamed: ${alter} rename column ${id(gone[0]!.name)} to ${id(added[0]!.name)};`
       : ''
-  const mend =
-    statements.length === 0
-      ? ''
-      : `Make the columns of the target those of the source, with the values that its rows have there: ${statements.join(' ')}${rename} Or have`
-  return (
-    `${mend === '' ? 'Have' : mend} the table copied anew: drop table ${id(table.schema, table.name)}; on the target. ` +
-    'Replication then goes on by itself from where it is.'
-  )
+  if (statements.length === 0) return anew(table, 'Have')
+  const mend = `Make the columns of the target those of the source, with the values that its rows have there: ${statements.join(' ')}`
+  return `${mend}${rename} ${anew(table, 'Or have')}`
+}
+
+function anew({ schema, name }: TableName, have: string): string {
+  return `${have} the table copied anew: drop table ${id(schema, name)}; on the target. Replication then goes on by itself from where it is.`
 }

@@ -69,7 +69,7 @@ export class SchemaChanges {
     const decision = decideChange({ relation, types, target, source: sources.get(relation.oid), xid })
     if (decision.kind === 'dropped') return 'dropped'
     const sent = relation.columns.map(({ name }, i) => ({ name, type: types[i]! }))
-    if (decision.kind === 'refused') throw changeRefused(table, sent, target, decision.why)
+    if (decision.kind === 'refused') throw changeRefused(table, sent, target, decision)
     if (!decision.shape) return undefined
     const steps = decision.kind === 'steps' ? decision.steps : []
     return {
