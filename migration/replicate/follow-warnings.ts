@@ -7,8 +7,9 @@ import type { UnfollowedTables } from './unfollowed-tables.ts'
 const NAMED = 20
 
 const WHAT_TO_DO =
-  'Cutover is refused as long as it is there: drop it on the source, or cancel and migrate this database anew, ' +
-  'with it or without it (excludeTables).'
+  'It is copied and followed as soon as that can be done; if the target has a table of that name, drop it there. ' +
+  'Cutover is refused until then: to go without it, drop it on the source, or cancel and migrate this database anew ' +
+  '(excludeTables).'
 
 /** Tells the user of what is not as it should be: once for each table in the whole migration, not once a slice. */
 export class FollowWarnings {

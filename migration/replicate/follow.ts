@@ -1,6 +1,7 @@
 import type { DatabaseContext } from '../context.ts'
 import { isAsked } from '../model/record.ts'
 import { readRecord } from '../store/migrations.ts'
+import { carryNewTables } from './new-tables/carry-new-tables.ts'
 import { replicateSlice } from './replicate-slice.ts'
 
 /** ms; a slice makes the cost of its start small and lets the platform move it: 20 to 60 s. */
@@ -13,6 +14,7 @@ const SLICE_MS = 30_000
  */
 export async function follow(context: DatabaseContext): Promise<{ next: 'slice' | 'cutover' | 'busy' }> {
   await context.status((status) => ({ ...status, phase: 'Following' }))
+  if (!(await carryNewTables(context))) return { next: 'slice' }
   let announced = false
   const { reason } = await replicateSlice(context, {
     ms: context.sliceMs ?? SLICE_MS,

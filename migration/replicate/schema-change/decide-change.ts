@@ -171,11 +171,18 @@ class Change {
     const now = this.#byName.get(name)
     if (!known) {
       // Made on the target by somebody else, as the way out of a change that was refused, or together with a parent.
-      if (!now) throw new Refusal(`which column of the source "${name}" is can't be told: it was dropped or renamed since`, false)
+      if (!now)
+        throw new Refusal(
+          `which column of the source "${name}" is can't be told: it was dropped or renamed since`,
+          false,
+        )
       return now.attnum
     }
     if (now && now.attnum !== known.attnum) {
-      throw new Refusal(`another column of the source is called "${name}" now, and from which change on can't be told`, false)
+      throw new Refusal(
+        `another column of the source is called "${name}" now, and from which change on can't be told`,
+        false,
+      )
     }
     return known.attnum
   }

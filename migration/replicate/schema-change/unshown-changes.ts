@@ -95,7 +95,9 @@ export class UnshownChanges {
         group by c.oid, c.relfilenode`,
       [shapes.map(({ shape }) => shape.tableOid)],
     )
-    const { rows: after } = await source.query<{ lsn: string }>('select pg_current_wal_insert_lsn() as lsn')
+    const { rows: after } = await source.query<{ lsn: string }>(
+      `select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end as lsn`,
+    )
     const digests = new Map(rows.map((row) => [Number(row.oid), row.digest]))
     const differing = shapes.flatMap((table): Differing[] => {
       const now = digests.get(table.shape.tableOid)

@@ -77,37 +77,42 @@ test.each([
     hint: 'Replication then goes on by itself',
     mend: `alter table t alter g drop expression`,
   },
-])('$what stops replication at its place, by name, and it goes on when the target is mended', async ({ ddl, why, hint, mend }) => {
-  const database = `refused_${Math.random().toString(36).slice(2, 10)}`
-  await using following = await startFollowing(pair, database, {
-    ddl: `create table t (id int primary key, a text, s varchar(10), f float4, g int generated always as (id * 2) stored);
+])(
+  '$what stops replication at its place, by name, and it goes on when the target is mended',
+  async ({ ddl, why, hint, mend }) => {
+    const database = `refused_${Math.random().toString(36).slice(2, 10)}`
+    await using following = await startFollowing(pair, database, {
+      ddl: `create table t (id int primary key, a text, s varchar(10), f float4, g int generated always as (id * 2) stored);
           create table u (id int primary key)`,
-  })
-  const { app } = following
-  await app.query(`insert into t values (1, 'one', 's', 0.1), (2, 'two', 't', 0.2); insert into u values (1)`)
-  await app.query('insert into u values (2)')
-  await following.catchUp()
-  await app.query(`begin; insert into u values (3); ${ddl}; update t set f = 0.5 where id = 2; commit`)
-  await app.query('insert into u values (4)')
-  for (let attempt = 0; attempt < 2; attempt++) {
-    await expect(following.slice({ ms: 20_000 })).rejects.toMatchObject({
-      code: 'SchemaChanged',
-      retryable: false,
-      message: expect.stringMatching(why),
-      hint: expect.stringContaining(hint),
     })
-    expect(await following.onTarget(`select string_agg(id::text, ' ' order by id) from public.u`)).toBe('1 2')
-    expect(await following.onTarget(`select string_agg(a, ' ' order by id) from public.t`)).toBe('one two')
-  }
-  if (mend === '') return
-  await using target = await pair.target.connect(database)
-  await target.query(mend)
-  await following.expectEqual()
-  // What it is now is known for the next change.
-  await app.query(`alter table t add later int default 3; update t set f = 0.75 where id = 1; alter table t drop later; insert into t (id) values (7)`)
-  await following.expectEqual()
-  expect(await following.onTarget('select missed from pgflex.progress')).toBe('0')
-})
+    const { app } = following
+    await app.query(`insert into t values (1, 'one', 's', 0.1), (2, 'two', 't', 0.2); insert into u values (1)`)
+    await app.query('insert into u values (2)')
+    await following.catchUp()
+    await app.query(`begin; insert into u values (3); ${ddl}; update t set f = 0.5 where id = 2; commit`)
+    await app.query('insert into u values (4)')
+    for (let attempt = 0; attempt < 2; attempt++) {
+      await expect(following.slice({ ms: 20_000 })).rejects.toMatchObject({
+        code: 'SchemaChanged',
+        retryable: false,
+        message: expect.stringMatching(why),
+        hint: expect.stringContaining(hint),
+      })
+      expect(await following.onTarget(`select string_agg(id::text, ' ' order by id) from public.u`)).toBe('1 2')
+      expect(await following.onTarget(`select string_agg(a, ' ' order by id) from public.t`)).toBe('one two')
+    }
+    if (mend === '') return
+    await using target = await pair.target.connect(database)
+    await target.query(mend)
+    await following.expectEqual()
+    // What it is now is known for the next change.
+    await app.query(
+      `alter table t add later int default 3; update t set f = 0.75 where id = 1; alter table t drop later; insert into t (id) values (7)`,
+    )
+    await following.expectEqual()
+    expect(await following.onTarget('select missed from pgflex.progress')).toBe('0')
+  },
+)
 
 test('a view on the target that is in the way stops replication, which goes on when it is gone', async () => {
   await using following = await startFollowing(pair, 'in_the_way', {
@@ -120,7 +125,9 @@ test('a view on the target that is in the way stops replication, which goes on w
   await app.query(`begin; insert into t values (2, 'two'); alter table t drop a; insert into t values (3); commit`)
   await expect(following.slice({ ms: 20_000 })).rejects.toMatchObject({
     code: 'SchemaChanged',
-    message: expect.stringMatching(/public\.t was changed .* the target refused it: .*depend.*Source: \("id" integer\)\. Target: \("id" integer, "a" text\)/),
+    message: expect.stringMatching(
+      /public\.t was changed .* the target refused it: .*depend.*Source: \("id" integer\)\. Target: \("id" integer, "a" text\)/,
+    ),
     hint: expect.stringContaining('drop column "a"'),
   })
   expect(await following.onTarget('select count(*) from public.t')).toBe('1')
@@ -130,7 +137,9 @@ test('a view on the target that is in the way stops replication, which goes on w
 })
 
 test('a change that can not be carried over is told before its first row, and stops only whoever wants to reach a place', async () => {
-  await using following = await startFollowing(pair, 'told_early', { ddl: 'create table t (id int primary key, a text)' })
+  await using following = await startFollowing(pair, 'told_early', {
+    ddl: 'create table t (id int primary key, a text)',
+  })
   const { app } = following
   await app.query(`insert into t values (1, '5')`)
   await following.expectEqual()

@@ -84,7 +84,9 @@ describe.each([
   })
 
   test('a change that is rolled back by a savepoint, or together with its transaction, does not come over', async () => {
-    await using following = await startFollowing(pair, 'rolled_back', { ddl: 'create table t (id int primary key, a text)' })
+    await using following = await startFollowing(pair, 'rolled_back', {
+      ddl: 'create table t (id int primary key, a text)',
+    })
     const { app } = following
     await app.query(`insert into t values (1, 'one')`)
     await app.query(`begin; insert into t values (2, 'two'); savepoint s; alter table t add gone int default 7, drop a; insert into t values (3);
@@ -92,8 +94,10 @@ describe.each([
     await app.query(`begin; alter table t drop kept; insert into t values (5, 'five'); rollback`)
     await app.query(`insert into t values (6, 'six', null)`)
     await following.expectEqual()
-    expect(await following.onTarget(`select string_agg(attname, ' ' order by attnum) from pg_attribute
-      where attrelid = 'public.t'::regclass and attnum > 0 and not attisdropped`)).toBe('id a kept')
+    expect(
+      await following.onTarget(`select string_agg(attname, ' ' order by attnum) from pg_attribute
+      where attrelid = 'public.t'::regclass and attnum > 0 and not attisdropped`),
+    ).toBe('id a kept')
   })
 
   test('several changes that are made before the stream gets there come over, when it can be told which is which', async () => {
@@ -102,10 +106,18 @@ describe.each([
     })
     const { app } = following
     await app.query(`insert into t values (1, 'one', 1, 1); insert into u values (1, 'one')`)
-    await app.query(`alter table t add x int default 1; insert into t (id, x) values (2, 22); alter table t drop x; insert into t (id) values (3)`)
-    await app.query(`alter table t add y text default 'y'; insert into t (id) values (4); alter table t rename y to z; update t set z = 'z' where id = 1`)
-    await app.query(`alter table t drop a; update t set b = 2 where id = 1; alter table t rename b to d; insert into t (id, d) values (5, 5)`)
-    await app.query(`insert into u values (2, 'two'); alter table u rename a to b; alter table u rename b to c; insert into u values (3, 'three'); drop table u`)
+    await app.query(
+      `alter table t add x int default 1; insert into t (id, x) values (2, 22); alter table t drop x; insert into t (id) values (3)`,
+    )
+    await app.query(
+      `alter table t add y text default 'y'; insert into t (id) values (4); alter table t rename y to z; update t set z = 'z' where id = 1`,
+    )
+    await app.query(
+      `alter table t drop a; update t set b = 2 where id = 1; alter table t rename b to d; insert into t (id, d) values (5, 5)`,
+    )
+    await app.query(
+      `insert into u values (2, 'two'); alter table u rename a to b; alter table u rename b to c; insert into u values (3, 'three'); drop table u`,
+    )
     await following.catchUp()
     expect(await following.onTarget(`select string_agg(t::text, ' ' order by id) from public.t`)).toBe(
       '(1,2,1,z) (2,,,y) (3,,,y) (4,,,y) (5,5,,y)',
@@ -123,13 +135,19 @@ describe.each([
             create table parent (id int primary key, v text); create table child (extra text, primary key (id)) inherits (parent)`,
     })
     const { app } = following
-    await app.query(`insert into m values ('2024-01-01', 1, 'a'), ('2024-08-01', 2, 'b'); insert into parent values (1, 'p'); insert into child values (2, 'c', 'e')`)
+    await app.query(
+      `insert into m values ('2024-01-01', 1, 'a'), ('2024-08-01', 2, 'b'); insert into parent values (1, 'p'); insert into child values (2, 'c', 'e')`,
+    )
     await app.query(`begin; update m set v = 'c' where id = 2; alter table m add x int default 3; insert into m values ('2024-08-02', 3, 'd', 1, 4);
       update m set x = 5 where id = 1; alter table m rename v to vv; alter table m alter vv type text; update m set vv = 'longer' where id = 2; commit`)
     await app.query(`alter table m drop w; update m set at = at + 182 where id = 1`)
-    await app.query(`alter table parent add y text default 'y'; insert into child values (3, 'v', 'e', 'z'); insert into parent values (4); alter table child add own int; insert into child (id, own) values (5, 5)`)
+    await app.query(
+      `alter table parent add y text default 'y'; insert into child values (3, 'v', 'e', 'z'); insert into parent values (4); alter table child add own int; insert into child (id, own) values (5, 5)`,
+    )
     await following.expectEqual()
-    await app.query(`alter table parent rename v to renamed; alter table m add late int; insert into child (id, renamed) values (6, 'r')`)
+    await app.query(
+      `alter table parent rename v to renamed; alter table m add late int; insert into child (id, renamed) values (6, 'r')`,
+    )
     await following.expectEqual()
     for (const table of ['m', 'm_1', 'm_2', 'parent', 'child']) {
       expect(await definition(following, table)).toEqual(await definition(following, table, true))

@@ -1,0 +1,148 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { follow } from '../../../migration/replicate/follow.ts'
+import { findUnfollowedTables } from '../../../migration/replicate/unfollowed-tables.ts'
+import { readDatabaseStatus, readEvents } from '../../../migration/store/migrations.ts'
+import { APP_USER, startServerPair, type ServerPair } from '../../support/servers.ts'
+import { startFollowing, type Following } from './following.ts'
+
+describe.each([[15, 17]])('PostgreSQL %i to %i', (sourceMajor, targetMajor) => {
+  let pair: ServerPair
+
+  beforeAll(async () => {
+    pair = await startServerPair(sourceMajor, targetMajor)
+  })
+
+  afterAll(async () => {
+    await pair?.[Symbol.asyncDispose]()
+  })
+
+  test('tables that are made while following are taken along with their rows, keys, sequences and later changes', async () => {
+    await using following = await startFollowing(pair, 'made', {
+      ddl: `create table t (id int primary key);
+            create table m (at date primary key) partition by range (at);
+            create table m_1 partition of m for values from ('2024-01-01') to ('2025-01-01')`,
+      pgflex: { excludeTables: ['public.scratch*'] },
+    })
+    const { app } = following
+    await app.query('insert into t values (1)')
+    await app.query(`create table a (id bigint generated always as identity primary key, v text unique, t int references t); create index on a (t);
+      create table keyless (v text); create table scratch_1 (id int); create unlogged table cache (id int primary key);
+      create table m_2 partition of m for values from ('2025-01-01') to ('2026-01-01');
+      create table p (id serial, at date, primary key (id, at)) partition by range (at);
+      create table p_1 partition of p for values from ('2024-01-01') to ('2025-01-01');
+      insert into a (v, t) values ('one', 1), ('two', null); insert into keyless values ('x'); insert into m values ('2025-05-05'), ('2024-05-05');
+      insert into p (at) values ('2024-02-02'); insert into cache values (1)`)
+    await app.query(`insert into t values (2); update a set v = 'changed' where id = 1`)
+    await carry(following)
+    await app.query(`insert into a (v) values ('three'); update a set v = 'again' where id = 1; delete from a where id = 2; insert into keyless values ('y');
+      update m set at = at + 1; insert into p (at) values ('2024-03-03'); delete from p where id = 1; insert into t values (3)`)
+    await expectEqualBut(following, ['scratch_1'])
+    expect(await findUnfollowedTables(following.context)).toEqual({ added: [], dropped: [] })
+    expect(
+      await following.onTarget(
+        `select string_agg(indexname, ' ' order by indexname) from pg_indexes where tablename in ('a', 'p_1')`,
+      ),
+    ).toBe('a_pkey a_t_idx a_v_key p_1_pkey')
+    expect(
+      await following.onTarget(`select string_agg(kind, ' ') from pgflex.statement where state = 'pending'`),
+    ).toMatch(/FK CONSTRAINT/)
+    expect(await following.onTarget('select missed from pgflex.progress')).toBe('0')
+    const { documents, key, database } = following.context
+    expect(
+      (await readDatabaseStatus(documents, key, database)).warnings.filter((text) =>
+        /not followed|not applied|taken along/.test(text),
+      ),
+    ).toEqual([])
+    expect((await readEvents(documents, key)).filter(({ event }) => event === 'TableCarried')).toHaveLength(5)
+    // Their definitions are followed too.
+    await app.query(
+      `alter table a add w int default 7; insert into a (v) values ('four'); alter table p add w int; insert into p (at, w) values ('2024-04-04', 1)`,
+    )
+    await expectEqualBut(following, ['scratch_1'])
+  })
+
+  test('a table waits for transactions that have written to it before it was published', async () => {
+    await using following = await startFollowing(pair, 'open', { ddl: 'create table t (id int primary key)' })
+    const { app } = following
+    await app.query('create table a (id int primary key, v text)')
+    await using writer = await pair.source.connect('open')
+    await writer.query(`set role ${APP_USER}; begin; insert into a values (1, 'before')`)
+    await follow({ ...following.context, sliceMs: 100 })
+    expect(await following.onTarget(`select to_regclass('public.a')::text`)).toBeNull()
+    await app.query(`insert into a values (2, 'meanwhile'); insert into t values (1)`)
+    await following.catchUp()
+    await writer.query(`insert into a values (3, 'after'); commit`)
+    await carry(following)
+    await app.query(`update a set v = v || '!'`)
+    await following.expectEqual()
+    expect(await following.onTarget('select missed from pgflex.progress')).toBe('0')
+  })
+
+  test('a table that is dropped on the target is copied anew, also where its change could not be carried over', async () => {
+    await using following = await startFollowing(pair, 'anew', {
+      ddl: 'create table t (id int primary key, a text); create table u (id int primary key)',
+    })
+    const { app } = following
+    await app.query(`insert into t values (1, 'one'), (2, 'two')`)
+    await following.expectEqual()
+    await app.query(
+      `alter table t drop a, add a text default random()::text, add b uuid default gen_random_uuid(); update t set a = 'x' where id = 1; insert into u values (1)`,
+    )
+    await expect(following.catchUp()).rejects.toMatchObject({
+      code: 'SchemaChanged',
+      hint: expect.stringContaining('drop table "public"."t"; on the target'),
+    })
+    await using target = await pair.target.connect('anew')
+    await target.query('drop table t')
+    await carry(following)
+    await app.query(`insert into t values (3, 'three'); update t set b = null where id = 2`)
+    await following.expectEqual()
+    expect(await following.onTarget('select missed from pgflex.progress')).toBe('0')
+  })
+
+  test('a table that can not be made is told, and the others go on', async () => {
+    await using following = await startFollowing(pair, 'not_made', { ddl: 'create table t (id int primary key)' })
+    const { app, context } = following
+    await app.query(`create type mood as enum ('good', 'bad'); create table moody (id int primary key, m mood); create table fine (id int primary key);
+      insert into moody values (1, 'good'); insert into fine values (1); insert into t values (1)`)
+    await carry(following)
+    await expectEqualBut(following, ['moody'])
+    const { warnings } = await readDatabaseStatus(context.documents, context.key, context.database)
+    expect(warnings).toContainEqual(
+      expect.stringMatching(
+        /public\.moody could not be taken along so far: .*type "public\.mood" does not exist.*42704/,
+      ),
+    )
+    expect((await findUnfollowedTables(context)).added).toEqual(['public.moody'])
+    await using target = await pair.target.connect('not_made')
+    await target.query(
+      `create type mood as enum ('good', 'bad'); update pgflex.step set finished_at = finished_at - interval '1 h'`,
+    )
+    await carry(following)
+    await app.query(`insert into moody values (2, 'bad')`)
+    await following.expectEqual()
+  })
+})
+
+/** One call of the activity: takes new tables along, and follows for a moment. */
+async function carry(following: Following): Promise<void> {
+  expect((await follow({ ...following.context, sliceMs: 100 })).next).toBe('slice')
+}
+
+async function expectEqualBut(following: Following, tables: string[]): Promise<void> {
+  await following.catchUp()
+  await using source = await following.context.source('test')
+  await using target = await following.context.target('test')
+  const names = async (connection: typeof source): Promise<string[]> =>
+    (
+      await connection.query<{ name: string }>(
+        `select relname as name from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace order by 1`,
+      )
+    ).rows.map(({ name }) => name)
+  const expected = (await names(source)).filter((name) => !tables.includes(name))
+  expect(await names(target)).toEqual(expected)
+  for (const name of expected) {
+    const rows = `select coalesce(string_agg(t::text, ' ' order by t::text), '') as rows from only public."${name}" t`
+    expect([name, (await target.query(rows)).rows]).toEqual([name, (await source.query(rows)).rows])
+  }
+}
