@@ -193,7 +193,8 @@ async function follow(slice: Slice): Promise<SliceReason> {
         // Everything that was read is applied now, which may be all that was to be reached.
         const reason = end.reason(applier.position)!
         catalogLimit = Math.min(catalogLimit, performance.now() + CATALOG_MS)
-        if (!(await unshown.bring(applier.position)) && reason === 'reached' && performance.now() < catalogLimit) {
+        const brought = reason === 'draining' || (await unshown.bring(applier.position))
+        if (!brought && reason === 'reached' && performance.now() < catalogLimit) {
           stream.ping()
           continue
         }

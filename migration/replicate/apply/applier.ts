@@ -172,7 +172,6 @@ export class Applier {
     const point = tables.point(message.relation)
     if (point === undefined) this.#options.onIgnored(tables.relation(message.relation))
     else if (!source.skip && source.finalLsn >= point) {
-      if (tables.isDropped(message.relation)) return undefined
       return this.#plan(message.relation, point, source).then((plan) => plan && this.#change(plan, message))
     }
     return undefined
@@ -182,7 +181,7 @@ export class Applier {
   async #plan(oid: number, point: Lsn, source: SourceTransaction): Promise<TablePlan | undefined> {
     const { tables } = this.#options
     if (tables.altered) await this.#settled()
-    const change = await tables.change(oid, source.xid)
+    const change = tables.isDropped(oid) ? undefined : await tables.change(oid, source.xid)
     if (tables.isDropped(oid)) return undefined
     if (change && change.steps.length > 0) {
       this.#begin(source)
@@ -215,7 +214,7 @@ export class Applier {
     for (const oid of message.relations) {
       const point = tables.point(oid)
       if (point === undefined) this.#options.onIgnored(tables.relation(oid))
-      else if (source.finalLsn >= point && !tables.isDropped(oid)) {
+      else if (source.finalLsn >= point) {
         const plan = tables.known(oid) ?? (await this.#plan(oid, point, source))
         if (plan) plans.push(plan)
       }
