@@ -36,7 +36,7 @@ test('a process that is killed while it alters a table leaves nothing half done'
   expect(await columns(following)).toBe('id v')
   await following.expectEqual()
   expect(await columns(following)).toBe('id v x')
-  expect(await following.onTarget('select concat_ws(\' \', inserts, updates, missed) from pgflex.progress')).toBe('3 1 0')
+  expect(await following.onTarget("select concat_ws(' ', inserts, updates, missed) from pgflex.progress")).toBe('3 1 0')
 })
 
 test('a process that is frozen while it alters a table is replaced, and does nothing more when it wakes', async () => {
@@ -57,7 +57,7 @@ test('a process that is frozen while it alters a table is replaced, and does not
   expect(await frozen.outcome).toHaveProperty('error')
   await following.expectEqual()
   expect(await columns(following)).toBe('id x y')
-  expect(await following.onTarget('select concat_ws(\' \', inserts, missed) from pgflex.progress')).toBe('3 0')
+  expect(await following.onTarget("select concat_ws(' ', inserts, missed) from pgflex.progress")).toBe('3 0')
 })
 
 test('killed at random moments, changes of rows and of columns all arrive', async () => {
@@ -70,7 +70,15 @@ test('killed at random moments, changes of rows and of columns all arrive', asyn
   const { app } = following
   let working = true
   const work = (async () => {
-    const types = ['int default 5', `text default 'a ''b'''`, 'boolean', 'numeric(8,2) default 1.50', 'date', 'uuid', `bytea default '\\x00ff'`]
+    const types = [
+      'int default 5',
+      `text default 'a ''b'''`,
+      'boolean',
+      'numeric(8,2) default 1.50',
+      'date',
+      'uuid',
+      `bytea default '\\x00ff'`,
+    ]
     const added: string[] = []
     let width = 10
     for (let i = 1; i <= 150; i++) {
@@ -100,7 +108,9 @@ test('killed at random moments, changes of rows and of columns all arrive', asyn
     await using slice = startSliceProcess(following.migration, { ms: 120_000 })
     const before = await following.onTarget('select applied_lsn from pgflex.progress')
     await expect
-      .poll(async () => !working || (await following.onTarget('select applied_lsn from pgflex.progress')) !== before, { timeout: 30_000 })
+      .poll(async () => !working || (await following.onTarget('select applied_lsn from pgflex.progress')) !== before, {
+        timeout: 30_000,
+      })
       .toBe(true)
     await sleep(next(150))
     slice.child.kill('SIGKILL')
@@ -110,7 +120,7 @@ test('killed at random moments, changes of rows and of columns all arrive', asyn
   await work
   expect(killed).toBeGreaterThan(0)
   await following.expectEqual()
-  expect(await following.onTarget('select concat_ws(\' \', inserts, missed) from pgflex.progress')).toBe('450 0')
+  expect(await following.onTarget("select concat_ws(' ', inserts, missed) from pgflex.progress")).toBe('450 0')
 })
 
 async function waitsForLock(following: Following): Promise<void> {

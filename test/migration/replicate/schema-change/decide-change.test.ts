@@ -1,8 +1,5 @@
 import { expect, test } from 'vitest'
-import {
-  decideChange,
-  type ChangeDecision,
-} from '../../../../migration/replicate/schema-change/decide-change.ts'
+import { decideChange, type ChangeDecision } from '../../../../migration/replicate/schema-change/decide-change.ts'
 import type {
   SourceAttribute,
   SourceDefinition,
@@ -157,7 +154,10 @@ test('a name that another column has now is never trusted', () => {
 })
 
 test('names that have changed places show in the order of the columns', () => {
-  const gone = [{ attnum: 1, name: 'x' }, { attnum: 2, name: 'y' }]
+  const gone = [
+    { attnum: 1, name: 'x' },
+    { attnum: 2, name: 'y' },
+  ]
   expect(decide(['a', 'b'], ['b', 'a'], gone)).toMatchObject({ kind: 'refused', mendable: false })
 })
 
