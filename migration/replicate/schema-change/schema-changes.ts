@@ -29,7 +29,7 @@ export interface SchemaChange {
   /** In words; empty when only what is known of the source has changed. */
   steps: string[]
   /** The error to throw when the target refuses a statement. */
-  refused(cause: unknown): Error
+  refused: (cause: unknown) => Error
 }
 
 /** Notices changes of definitions, once for each description that the stream sends, and brings them over. */

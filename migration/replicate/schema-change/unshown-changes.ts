@@ -20,7 +20,7 @@ export interface UnshownChangesOptions {
   changes: SchemaChanges
   onCarried(table: TableName, steps: string[]): void
   /** A change that can't be carried over, although nothing waits for it yet: it may throw. */
-  onRefused(error: MigrationError): void
+  onRefused: (error: MigrationError) => void
 }
 
 /** A table whose catalog entry is not what the target's table stands for. */

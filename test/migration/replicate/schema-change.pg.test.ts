@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { readDatabaseStatus, readEvents } from '../../../migration/store/migrations.ts'
+import { readEvents } from '../../../migration/store/migrations.ts'
 import { startServerPair, type ServerPair } from '../../support/servers.ts'
 import { startFollowing, type Following } from './following.ts'
 
@@ -167,4 +167,3 @@ async function definition(following: Following, table: string, onSource = false)
   )
   return rows
 }
-void readDatabaseStatus
