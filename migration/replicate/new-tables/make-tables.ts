@@ -18,6 +18,7 @@ import { id } from '../../sql.ts'
 import { readSourceDefinitions } from '../schema-change/source-definition.ts'
 import { storeShapes } from '../schema-change/table-shape.ts'
 import type { NewTables } from './find-new-tables.ts'
+import { skipInheritedIndexes } from './inherited-indexes.ts'
 
 /** ms that pg_dump waits for a table that somebody is altering: nothing is followed meanwhile. */
 const LOCK_WAIT_MS = 5_000
@@ -58,7 +59,8 @@ export async function makeTables(
     }
     for (const statement of preData) await runStatement(session, statement, roles)
     await forgetStatements(session, all)
-    const planned = skipLeftOut(postData, tableFilter(context.record.properties.pgflex))
+    const kept = skipLeftOut(postData, tableFilter(context.record.properties.pgflex))
+    const planned = await skipInheritedIndexes(source, session, all, kept)
     const { rows } = await session.query<{ last: string }>(
       `select coalesce(max(position), 0) as last from pgflex.statement where section = 'post-data'`,
     )

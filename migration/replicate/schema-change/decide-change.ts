@@ -47,7 +47,7 @@ function decide({ relation, types, target, source, xid }: ChangeInput): ChangeDe
   }
   const change = new TableChange({ relation, types, target, shape, source, xid })
   const steps = change.steps(own)
-  const next = nextShape(change)
+  const next = nextShape(change, steps.length > 0)
   if (steps.length > 0) return { kind: 'steps', steps, shape: next }
   return JSON.stringify(next) === JSON.stringify(shape) ? { kind: 'same' } : { kind: 'same', shape: next }
 }
@@ -72,7 +72,7 @@ function agrees(source: SourceDefinition, relation: Pick<Relation, 'columns'>): 
  * The shape after the change. What the catalog says of the table as a whole counts only if it has no column beyond
  * those of the relation: a column that is added later has no value of its own in any row as long as the file stays.
  */
-function nextShape({ input, attnums, added }: TableChange): TableShape {
+function nextShape({ input, attnums, added }: TableChange, changed: boolean): TableShape {
   const { relation, shape, source, xid } = input
   const highest = Math.max(shape.attributes, ...attnums.values())
   const beyond =
@@ -88,5 +88,6 @@ function nextShape({ input, attnums, added }: TableChange): TableShape {
       return { name, attnum, typeOid, typeModifier, ...(carried ? { carried } : {}) }
     }),
     generated: shape.generated,
+    ...(changed || shape.replan ? { replan: true as const } : {}),
   }
 }

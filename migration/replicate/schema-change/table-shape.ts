@@ -33,6 +33,8 @@ export interface TableShape {
   columns: ShapeColumn[]
   /** Generated columns, which the stream does not show. */
   generated: string[]
+  /** Its columns have changed, and what is planned for the cutover names the old ones. */
+  replan?: true
 }
 
 /** The shape of a table whose columns are those of the source's catalog. */
