@@ -47,6 +47,9 @@ export interface SliceResult {
 }
 
 const UNDEFINED_OBJECT = '42704'
+const LOCK_NOT_AVAILABLE = '55P03'
+/** For reading the source's catalog, while somebody alters a table there. */
+const SOURCE_LOCK_TIMEOUT = '1s'
 
 /** ms for the transaction that is arriving to end when the host wants to stop; then it is left for the next slice. */
 const DRAIN_MS = 5_000
@@ -72,6 +75,7 @@ export async function replicateSlice(context: DatabaseContext, options: SliceOpt
 
   await using source = await context.source('replicate')
   await using catalog = await context.target('replicate catalog')
+  await source.query(`set lock_timeout = '${SOURCE_LOCK_TIMEOUT}'`)
   sendWithoutWaiting(source)
   sendWithoutWaiting(catalog)
   await using session = await openApplySession(context, lease)
@@ -193,7 +197,7 @@ async function follow(slice: Slice): Promise<SliceReason> {
         // Everything that was read is applied now, which may be all that was to be reached.
         const reason = end.reason(applier.position)!
         catalogLimit = Math.min(catalogLimit, performance.now() + CATALOG_MS)
-        const brought = reason === 'draining' || (await unshown.bring(applier.position))
+        const brought = reason === 'draining' || (await bringUnshown(unshown, applier.position, end))
         if (!brought && reason === 'reached' && performance.now() < catalogLimit) {
           stream.ping()
           continue
@@ -215,6 +219,16 @@ async function follow(slice: Slice): Promise<SliceReason> {
     reporting.abort()
     slice.changes += total(applier.applied)
     await Promise.race([Promise.all([reported, warnings.stored()]), pause(1_000)])
+  }
+}
+
+/** @throws whatever is in the way, for those who want all of it; else it can wait */
+async function bringUnshown(unshown: UnshownChanges, position: Lsn, { until }: SliceEnd): Promise<boolean> {
+  try {
+    return await unshown.bring(position)
+  } catch (error) {
+    if (until !== undefined || sqlState(error) !== LOCK_NOT_AVAILABLE) throw error
+    return true
   }
 }
 

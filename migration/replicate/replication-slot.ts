@@ -63,8 +63,11 @@ export async function createPublicationAndSlot(
   // A slot without a recorded beginning: an attempt died in between, and nothing has been copied under it.
   if (state) await dropSlot(source, names.slot)
   const filter = tableFilter(context.record.properties.pgflex)
-  const listed = (await listTables(source, filter)).filter(({ unlogged }) => !unlogged)
-  const tables = await listIdentified(source, listed)
+  const listed = await listTables(source, filter)
+  const tables = await listIdentified(
+    source,
+    listed.filter(({ unlogged }) => !unlogged),
+  )
   // Before the slot: what changes after it is in the stream, and compared with this.
   const shapes = await readSourceDefinitions(
     source,

@@ -6,7 +6,7 @@ import type { Relation } from '../pgoutput-message.ts'
 import { decideChange } from './decide-change.ts'
 import { changeFailed, changeRefused } from './refused-change.ts'
 import { describeStep, stepStatements } from './schema-step.ts'
-import { formatTypes, readSourceDefinitions } from './source-definition.ts'
+import { formatTypes, readSourceDefinitions, type SourceDefinition } from './source-definition.ts'
 import { readTargetDefinition } from './target-definition.ts'
 import { saveShape } from './table-shape.ts'
 
@@ -53,20 +53,25 @@ export class SchemaChanges {
   /**
    * What has to be done on the target before rows of this description: usually nothing.
    *
-   * @param xid the transaction that it was sent for; undefined when it is the catalog as it is
+   * @param xid the transaction that it was sent for
+   * @param exact the catalog, when it is known to be of this very place
    * @returns dropped: nothing of the table is to be applied any more
    * @throws {MigrationError} SchemaChanged
    */
-  async find(relation: Relation, xid: number | undefined): Promise<SchemaChange | 'dropped' | undefined> {
+  async find(
+    relation: Relation,
+    xid: number | undefined,
+    exact?: SourceDefinition,
+  ): Promise<SchemaChange | 'dropped' | undefined> {
     const { source } = this.#options
     const table = { schema: relation.schema, name: relation.name }
-    const [target, sources, types] = await Promise.all([
+    const [target, definition, types] = await Promise.all([
       readTargetDefinition(this.catalog, table.schema, table.name),
-      readSourceDefinitions(source, [relation.oid]),
+      exact ?? readSourceDefinitions(source, [relation.oid]).then((found) => found.get(relation.oid)),
       formatTypes(source, relation.columns),
     ])
     if (!target) return undefined
-    const decision = decideChange({ relation, types, target, source: sources.get(relation.oid), xid })
+    const decision = decideChange({ relation, types, target, source: definition, xid })
     if (decision.kind === 'dropped') return 'dropped'
     const sent = relation.columns.map(({ name }, i) => ({ name, type: types[i]! }))
     if (decision.kind === 'refused') throw changeRefused(table, sent, target, decision)

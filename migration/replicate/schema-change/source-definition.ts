@@ -14,7 +14,7 @@ export interface SourceAttribute {
   /** As SQL. */
   type: string
   notNull: boolean
-  /** Expression of its default or of its generation. */
+  /** Expression of its default or of its generation; null also where it was not asked for. */
   expression: string | null
   /**
    * Rows that were there when the column was added have this value, in PostgreSQL's text; undefined when there is none.
@@ -40,18 +40,36 @@ export interface SourceDefinition extends TableName {
   parentColumns: Record<string, Pick<SourceAttribute, 'expression' | 'notNull'>> | null
 }
 
-/** Reads tables by their object ids; one that is gone is not in the result. */
+const versions = new WeakMap<Connection, Promise<number>>()
+
+/** server_version_num, asked for once in a session. */
+export function sourceVersion(source: Connection): Promise<number> {
+  let version = versions.get(source)
+  if (!version) {
+    version = source
+      .query<{ version: string }>(`select current_setting('server_version_num') as version`)
+      .then(({ rows }) => Number(rows[0]!.version))
+    versions.set(source, version)
+  }
+  return version
+}
+
+/**
+ * Reads tables by their object ids; one that is gone is not in the result. No lock is waited for, but with
+ * expressions: from PostgreSQL 17 on, printing one waits for whoever is altering the table.
+ */
 export async function readSourceDefinitions(
   source: Connection,
   oids: readonly number[],
+  { expressions = false } = {},
 ): Promise<Map<number, SourceDefinition>> {
-  const { rows: version } = await source.query<{ version: string }>(
-    `select current_setting('server_version_num') as version`,
-  )
   // Missing values are new in PostgreSQL 11; before, a column with a default is written into every row.
   // An array of one element, of whatever type: as text[] its element is the text of the value.
   const missing =
-    Number(version[0]!.version) >= 110_000 ? 'case when a.atthasmissing then a.attmissingval::text::text[] end' : 'null'
+    (await sourceVersion(source)) >= 110_000
+      ? '(case when a.atthasmissing then a.attmissingval::text::text[] end)[1]'
+      : 'null'
+  const expression = (of: string): string => (expressions ? `pg_get_expr(${of}.adbin, ${of}.adrelid)` : 'null')
   const { rows } = await source.query<{ definition: string }>(
     `select json_build_object(
               'oid', c.oid::int8, 'schema', n.nspname, 'name', c.relname, 'filenode', c.relfilenode::int8,
@@ -60,7 +78,7 @@ export async function readSourceDefinitions(
                   select i.inhparent from pg_inherits i where i.inhrelid = c.oid
                    union
                   select i.inhparent from ancestor join pg_inherits i on i.inhrelid = ancestor.oid)
-                select json_object_agg(p.attname, json_build_object('expression', pg_get_expr(pd.adbin, pd.adrelid), 'notNull', p.attnotnull))
+                select json_object_agg(p.attname, json_build_object('expression', ${expression('pd')}, 'notNull', p.attnotnull))
                   from ancestor
                   join pg_attribute p on p.attrelid = ancestor.oid and p.attnum > 0 and not p.attisdropped
                   left join pg_attrdef pd on pd.adrelid = p.attrelid and pd.adnum = p.attnum),
@@ -74,8 +92,8 @@ export async function readSourceDefinitions(
                           'typeModifier', a.atttypmod,
                           'type', case when not a.attisdropped then format_type(a.atttypid, a.atttypmod) else '' end,
                           'notNull', a.attnotnull,
-                          'expression', pg_get_expr(d.adbin, d.adrelid),
-                          'missing', (${missing})[1],
+                          'expression', ${expression('d')},
+                          'missing', ${missing},
                           'identity', coalesce(to_jsonb(a) ->> 'attidentity', ''),
                           'generated', coalesce(to_jsonb(a) ->> 'attgenerated', ''),
                           'inherited', a.attinhcount > 0,

@@ -9,7 +9,7 @@ import { changeFailed } from './refused-change.ts'
 import type { SchemaChange, SchemaChanges } from './schema-changes.ts'
 import { describeStep, stepStatements } from './schema-step.ts'
 import { settleColumns } from './settle-columns.ts'
-import { readSourceDefinitions, type SourceDefinition } from './source-definition.ts'
+import { readSourceDefinitions, sourceVersion, type SourceDefinition } from './source-definition.ts'
 import { readTargetDefinition } from './target-definition.ts'
 import { saveShape, shapeOf, type TableShape } from './table-shape.ts'
 
@@ -57,10 +57,8 @@ export class UnshownChanges {
     this.#look = undefined
     if (differing.length === 0) return true
     const { source, onRefused } = this.#options
-    const definitions = await readSourceDefinitions(
-      source,
-      differing.map(({ shape }) => shape.tableOid),
-    )
+    const oids = differing.map(({ shape }) => shape.tableOid)
+    const definitions = await readSourceDefinitions(source, oids, { expressions: true })
     for (const table of differing) {
       const definition = definitions.get(table.shape.tableOid)
       // Altered again between the two looks: at which of the two the target is, is not known.
@@ -81,14 +79,15 @@ export class UnshownChanges {
       'select schema_name as schema, table_name as name, shape from pgflex.table_shape',
     )
     const shapes = known.map(({ schema, name, shape }) => ({ schema, name, shape: JSON.parse(shape) as TableShape }))
+    const generated = (await sourceVersion(source)) >= 120_000 ? "a.attgenerated <> ''" : 'false'
     const { rows } = await source.query<{ oid: string; digest: string }>(
       `select c.oid,
               md5(convert_to(concat(
                 c.relfilenode, '|',
                 string_agg(concat_ws(':', a.attnum, a.attname, a.atttypid::int8, a.atttypmod), ',' order by a.attnum)
-                  filter (where coalesce(to_jsonb(a) ->> 'attgenerated', '') = ''), '|',
+                  filter (where not (${generated})), '|',
                 string_agg(a.attname, ',' order by a.attnum)
-                  filter (where coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '')), 'UTF8')) as digest
+                  filter (where ${generated})), 'UTF8')) as digest
          from pg_class c
          left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
         where c.oid = any ($1::oid[])
@@ -114,7 +113,7 @@ export class UnshownChanges {
       .filter(({ dropped, generated }) => !dropped && generated === '')
       .map((attribute) => ({ ...attribute, key: false }))
     const relation: Relation = { oid: definition.oid, schema, name, replicaIdentity: 'd', columns }
-    const change = await changes.find(relation, undefined)
+    const change = await changes.find(relation, undefined, definition)
     if (change === 'dropped') return
     if (change) await this.#alter(change)
     const target = await readTargetDefinition(catalog, schema, name)
