@@ -5,6 +5,7 @@ import type { TableName } from '../../load/tables.ts'
 import { parseLsn, type Lsn } from '../../lsn.ts'
 import { StatementRefused, type TargetTransaction } from '../apply/target-transaction.ts'
 import type { Relation } from '../pgoutput-message.ts'
+import { compareParents, nameOf, parentRefused, readParents } from './parents.ts'
 import { changeFailed } from './refused-change.ts'
 import type { SchemaChange, SchemaChanges } from './schema-changes.ts'
 import { describeStep, stepStatements } from './schema-step.ts'
@@ -29,6 +30,13 @@ interface Differing extends TableName {
   digest: string
 }
 
+interface Look {
+  lsn: Lsn
+  differing: Differing[]
+  /** Tables of the migration, by {@link nameOf}. */
+  followed: ReadonlySet<string>
+}
+
 /**
  * Brings over what no row has shown: a change of a table's definition is in the stream with the next row of that
  * table only, and defaults, NOT NULL and generated columns are never. When the target has all that was committed
@@ -38,7 +46,7 @@ interface Differing extends TableName {
 export class UnshownChanges {
   readonly #options: UnshownChangesOptions
   /** The LSN is after the commit of whatever this look at the catalog has seen. */
-  #look: { lsn: Lsn; differing: Differing[] } | undefined
+  #look: Look | undefined
 
   constructor(options: UnshownChangesOptions) {
     this.#options = options
@@ -52,28 +60,53 @@ export class UnshownChanges {
    * @throws {MigrationError} SchemaChanged
    */
   async bring(position: Lsn): Promise<boolean> {
-    const { lsn, differing } = (this.#look ??= await this.#lookAround())
+    const { lsn, differing, followed } = (this.#look ??= await this.#lookAround())
     if (differing.length > 0 && position < lsn) return false
     this.#look = undefined
-    if (differing.length === 0) return true
-    const { source, onRefused } = this.#options
+    if (differing.length > 0) await this.#bringTables(differing)
+    await this.#bringParents(followed)
+    return true
+  }
+
+  async #bringTables(differing: readonly Differing[]): Promise<void> {
+    const { source } = this.#options
     const oids = differing.map(({ shape }) => shape.tableOid)
     const definitions = await readSourceDefinitions(source, oids, { expressions: true })
     for (const table of differing) {
       const definition = definitions.get(table.shape.tableOid)
       // Altered again between the two looks: at which of the two the target is, is not known.
       if (!definition || definition.name !== table.name || digest(shapeOf(definition)) !== table.digest) continue
-      try {
-        await this.#bringTable(table, definition)
-      } catch (error) {
-        if (!(error instanceof MigrationError) || error.code !== 'SchemaChanged') throw error
-        onRefused(error)
-      }
+      await this.#orTell(this.#bringTable(table, definition))
     }
-    return true
   }
 
-  async #lookAround(): Promise<{ lsn: Lsn; differing: Differing[] }> {
+  async #bringParents(followed: ReadonlySet<string>): Promise<void> {
+    const { source, catalog } = this.#options
+    const { rows } = await catalog.query<TableName>(
+      `select n.nspname as schema, c.relname as name
+         from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where c.relkind in ('r', 'p') and n.nspname !~ '^pg_'`,
+    )
+    const [ours, theirs] = await Promise.all([readParents(source), readParents(catalog)])
+    for (const change of compareParents(ours, theirs, new Set(rows.map(nameOf)), followed)) {
+      const { table, sql, step } = change
+      const statements = [{ sql, params: [], kind: 'schema' as const, expected: 0 }]
+      await this.#orTell(
+        this.#alter({ table, statements, steps: [step], refused: (cause) => parentRefused(change, cause) }),
+      )
+    }
+  }
+
+  async #orTell(work: Promise<void>): Promise<void> {
+    try {
+      await work
+    } catch (error) {
+      if (!(error instanceof MigrationError) || error.code !== 'SchemaChanged') throw error
+      this.#options.onRefused(error)
+    }
+  }
+
+  async #lookAround(): Promise<Look> {
     const { source, catalog } = this.#options
     const { rows: known } = await catalog.query<{ schema: string; name: string; shape: string }>(
       'select schema_name as schema, table_name as name, shape from pgflex.table_shape',
@@ -104,7 +137,7 @@ export class UnshownChanges {
       const unsettled = table.shape.columns.some(({ carried }) => carried)
       return now !== undefined && (unsettled || now !== digest(table.shape)) ? [{ ...table, digest: now }] : []
     })
-    return { lsn: parseLsn(after[0]!.lsn), differing }
+    return { lsn: parseLsn(after[0]!.lsn), differing, followed: new Set(shapes.map(nameOf)) }
   }
 
   async #bringTable({ schema, name }: TableName, definition: SourceDefinition): Promise<void> {

@@ -158,6 +158,54 @@ describe.each([[15, 17]])('PostgreSQL %i to %i', (sourceMajor, targetMajor) => {
     expect(await following.onTarget('select missed from pgflex.progress')).toBe('0')
   })
 
+  test('tables that are renamed, moved, dropped or made anew are copied under their names, and the old ones are kept and told', async () => {
+    await using following = await startFollowing(pair, 'renamed', {
+      ddl: `create table a (id int primary key); create table b (id int primary key); create table c (id int primary key); create table gone (id int primary key);
+            create table m (at date primary key) partition by range (at); create index by_at on m (at)`,
+    })
+    const { app, context } = following
+    await app.query(
+      'insert into a values (1); insert into b values (1); insert into c values (1); insert into gone values (1)',
+    )
+    await following.catchUp()
+    await app.query(`alter table a rename to "A new"; insert into "A new" values (2); create schema s; alter table b set schema s; insert into s.b values (2);
+      drop table c; create table c (id int primary key, v text); insert into c values (5, 'five'); insert into gone values (2); drop table gone;
+      create table odd partition of m for values from ('2024-01-01') to ('2025-01-01'); alter index odd_at_idx rename to "Odd"; insert into m values ('2024-02-02')`)
+    await carry(following)
+    await app.query(`insert into "A new" values (3); delete from s.b where id = 1`)
+    await following.catchUp()
+    expect(await following.onTarget('select array_agg(id order by id) from public."A new"')).toBe('{1,2,3}')
+    expect(await following.onTarget('select array_agg(id order by id) from s.b')).toBe('{2}')
+    expect(await following.onTarget('select array_agg(id order by id) from public.gone')).toBe('{1,2}')
+    expect(
+      await following.onTarget(
+        `select string_agg(indexname, ' ' order by indexname) from pg_indexes where tablename = 'odd'`,
+      ),
+    ).toBe('Odd odd_pkey')
+    expect(await findUnfollowedTables(context)).toEqual({
+      added: ['public.c'],
+      dropped: ['public.a', 'public.b', 'public.gone'],
+    })
+    await using target = await pair.target.connect('renamed')
+    await target.query('drop table c, gone')
+    await carry(following)
+    await app.query(`update c set v = 'changed'; insert into c values (6, 'six')`)
+    await following.catchUp()
+    expect(await following.onTarget(`select string_agg(c::text, ' ' order by id) from public.c`)).toBe(
+      '(5,changed) (6,six)',
+    )
+    expect(await following.onTarget('select missed from pgflex.progress')).toBe('0')
+    // Definitions are followed under the new names.
+    await app.query(
+      `alter table "A new" add x int default 7; insert into "A new" values (4, 8); alter table c rename v to w; insert into c values (7, 'w')`,
+    )
+    await following.catchUp()
+    expect(await following.onTarget('select string_agg(t::text, \' \' order by id) from public."A new" t')).toBe(
+      '(1,7) (2,7) (3,7) (4,8)',
+    )
+    expect(await following.onTarget('select count(w) from public.c')).toBe('3')
+  })
+
   test('a table that can not be made is told, and the others go on', async () => {
     await using following = await startFollowing(pair, 'not_made', { ddl: 'create table t (id int primary key)' })
     const { app, context } = following

@@ -191,6 +191,29 @@ describe.each([
     }
     expect(await following.onTarget('select missed from pgflex.progress')).toBe('0')
   })
+
+  test('partitions that are attached and detached, and children that change their parents, do so on the target', async () => {
+    await using following = await startFollowing(pair, 'parents', {
+      ddl: `create table m (at date primary key, v text) partition by range (at);
+            create table m_1 partition of m for values from ('2024-01-01') to ('2025-01-01');
+            create table m_2 (at date primary key, v text); create table p (id int); create table c (id int, x int)`,
+    })
+    const { app } = following
+    await app.query(
+      `insert into m values ('2024-01-01', 'a'); insert into m_2 values ('2025-02-02', 'b'); insert into c values (1, 1)`,
+    )
+    await app.query(`alter table m attach partition m_2 for values from ('2025-01-01') to ('2026-01-01'); insert into m values ('2025-03-03', 'c');
+      alter table m detach partition m_1; alter table c inherit p`)
+    await following.expectEqual()
+    expect(await following.onTarget(`select string_agg(v, ' ' order by at) from public.m`)).toBe('b c')
+    expect(await following.onTarget(`select count(*) from public.p`)).toBe('1')
+    await app.query(
+      `alter table m_1 add x int; insert into m_1 values ('2024-02-02', 'd', 1); alter table c no inherit p; alter table m add y int default 1; insert into m values ('2025-04-04', 'e')`,
+    )
+    await following.expectEqual()
+    expect(await following.onTarget(`select count(*) from public.p`)).toBe('0')
+    expect(await definition(following, 'm_1')).toEqual(await definition(following, 'm_1', true))
+  })
 })
 
 /** Columns with all that belongs to them, as the catalog of one side has them. */
