@@ -36,7 +36,10 @@ function decide({ relation, types, target, source, xid }: ChangeInput): ChangeDe
   if (computed) throw new Refusal(`column ${computed.name} is no longer generated on the source`)
   const own = target.columns.filter(({ generated }) => !generated)
   const sameNames = own.length === names.size && own.every(({ name }) => names.has(name))
-  const shape = target.shape?.tableOid === relation.oid ? target.shape : undefined
+  const { shape } = target
+  if (shape && shape.tableOid !== relation.oid) {
+    throw new Refusal('another table of the source has this name now, renamed or made anew', false)
+  }
   if (!shape) {
     if (!sameNames) throw new Refusal('which column of the source each column of the target stands for is not known')
     return source && agrees(source, relation) ? { kind: 'same', shape: shapeOf(source) } : { kind: 'same' }

@@ -206,6 +206,25 @@ describe.each([[15, 17]])('PostgreSQL %i to %i', (sourceMajor, targetMajor) => {
     expect(await following.onTarget('select count(w) from public.c')).toBe('3')
   })
 
+  test('tables that change their names with each other stop replication, and are copied anew', async () => {
+    await using following = await startFollowing(pair, 'swapped', {
+      ddl: 'create table a (id int primary key, v text); create table b (id int primary key, v text)',
+    })
+    const { app } = following
+    await app.query(`insert into a values (1, 'a'); insert into b values (1, 'b')`)
+    await following.catchUp()
+    await app.query(
+      `alter table a rename to tmp; alter table b rename to a; alter table tmp rename to b; insert into a values (2, 'b')`,
+    )
+    const refused = { code: 'SchemaChanged', message: expect.stringContaining('another table of the source') }
+    await expect(following.catchUp()).rejects.toMatchObject(refused)
+    await using target = await pair.target.connect('swapped')
+    await target.query('drop table a, b')
+    await carry(following)
+    await app.query(`update a set v = v || '!'; insert into b values (2, 'a')`)
+    await following.expectEqual()
+  })
+
   test('a table that can not be made is told, and the others go on', async () => {
     await using following = await startFollowing(pair, 'not_made', { ddl: 'create table t (id int primary key)' })
     const { app, context } = following

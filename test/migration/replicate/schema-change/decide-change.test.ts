@@ -161,6 +161,11 @@ test('names that have changed places show in the order of the columns', () => {
   expect(decide(['a', 'b'], ['b', 'a'], gone)).toMatchObject({ kind: 'refused', mendable: false })
 })
 
+test('a table that has got the name of another one is not taken for it', () => {
+  const decision = decide(['id'], ['id'], [ID], { shape: { tableOid: 7 } })
+  expect(decision).toMatchObject({ kind: 'refused', mendable: false })
+})
+
 test('a column is added with the value that the rows have, if they all have the same', () => {
   expect(decide(['id'], ['id', 'x'], [ID, { attnum: 2, name: 'x', missing: '7' }], { filenode: 2 })).toMatchObject({
     steps: [{ kind: 'add', column: 'x', missing: '7' }],
