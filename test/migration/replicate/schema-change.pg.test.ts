@@ -83,6 +83,21 @@ describe.each([
     )
   })
 
+  test('what the catalog says counts only once the target is where the catalog is', async () => {
+    await using following = await startFollowing(pair, 'early', { ddl: 'create table t (id int primary key, v text)' })
+    const { app } = following
+    for (let i = 0; i < 20; i++) await app.query(`insert into t values (${i}, 'v')`)
+    await app.query(`alter table t drop v, add x int default 1`)
+    // It ends before or after the first transaction.
+    const { reason, changes } = await following.slice({ ms: 0 })
+    expect({ reason, early: changes < 20 }).toEqual({ reason: 'time', early: true })
+    expect(
+      await following.onTarget(`select string_agg(attname, ' ' order by attnum) from pg_attribute
+        where attrelid = 'public.t'::regclass and attnum > 0 and not attisdropped`),
+    ).toBe('id v')
+    await following.expectEqual()
+  })
+
   test('a change that is rolled back by a savepoint, or together with its transaction, does not come over', async () => {
     await using following = await startFollowing(pair, 'rolled_back', {
       ddl: 'create table t (id int primary key, a text)',
