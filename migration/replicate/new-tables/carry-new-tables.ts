@@ -4,6 +4,7 @@ import { isStepDone } from '../../control/control-schema.ts'
 import { acquireLease, checkFence, type Lease } from '../../control/lease.ts'
 import { errorText, isTransient, MigrationError } from '../../errors.ts'
 import { copyTables } from '../../load/copy-tables.ts'
+import { clearMessage } from '../../load/slot-wait.ts'
 import type { TableName } from '../../load/tables.ts'
 import { applyPostData } from '../../schema/apply-post-data.ts'
 import { reportPostData } from '../../schema/report-post-data.ts'
@@ -18,7 +19,9 @@ const RETRY_SECONDS = 300
 /** Tables that are tried one by one when it does not work with all at once. */
 const TRIED = 20
 /** ms; longer transactions of the source are waited for while changes are followed. */
-const TRANSACTIONS_MS = 2_000
+const TRANSACTIONS_MS = 1_000
+/** Shown meanwhile: the latency grows. */
+const COPYING = 'New tables of the source are copied; changes are followed again when that is done.'
 
 /**
  * Takes tables along that were made after the migration began: publishes them, makes them on the target, and copies
@@ -96,7 +99,7 @@ async function makeTogether(
 
 /** Copies what is on the list, and builds indexes. */
 async function finish(context: DatabaseContext, lease: Lease): Promise<boolean> {
-  await context.status({ message: 'New tables of the source are copied.' })
+  await context.status({ message: COPYING })
   const { remaining, errored } = await copyTables(context, { worker: 0 })
   if (context.draining.aborted) return false
   if (remaining > 0) {
@@ -114,6 +117,7 @@ async function finish(context: DatabaseContext, lease: Lease): Promise<boolean> 
   await target.query('delete from pgflex.step where name = $1', [UNFINISHED])
   await checkFence(target, lease)
   await target.query('commit')
+  await clearMessage(context, COPYING)
   await tellCarried(context, rows)
   if (errored > 0) context.log.warn('New tables could not be copied', { database: context.database, errored })
   return true
@@ -129,7 +133,6 @@ async function tellCarried(context: DatabaseContext, tables: readonly TableName[
     )
   await context.status((status) => ({
     ...status,
-    message: undefined,
     warnings: status.warnings.filter((warning) => !isOf(warning)),
   }))
   for (const title of titles) {

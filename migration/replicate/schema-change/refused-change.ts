@@ -20,7 +20,7 @@ export function changeRefused(
   return new MigrationError(
     'SchemaChanged',
     `The definition of ${table.schema}.${table.name} was changed on the source in a way that is not carried over: ${why}. ` +
-      `Source: (${list(sent)}). Target: (${list(columns)}).`,
+      `Source: (${list(sent, columns)}). Target: (${list(columns, sent)}).`,
     { hint: mendable ? wayOut(table, sent, columns) : anew(table, 'Have'), target: 'target' },
   )
 }
@@ -43,8 +43,15 @@ export function changeFailed(
   })
 }
 
-const list = (columns: readonly SentColumn[]): string =>
-  columns.map(({ name, type }) => `${id(name)} ${type}`).join(', ')
+/** Columns in a message; of a wider table those that the other side does not have. The status document stays small. */
+const LISTED = 30
+
+function list(columns: readonly SentColumn[], others: readonly SentColumn[]): string {
+  const differing = columns.filter(({ name, type }) => !others.some((o) => o.name === name && o.type === type))
+  const shown = columns.length <= LISTED ? columns : differing.slice(0, LISTED)
+  const more = columns.length - shown.length
+  return [...shown.map(({ name, type }) => `${id(name)} ${type}`), ...(more > 0 ? [`${more} more`] : [])].join(', ')
+}
 
 /** What makes the target's columns those of the source. Which of an added and a dropped one are the same, the user knows. */
 function wayOut(table: TableName, sent: readonly SentColumn[], columns: readonly SentColumn[]): string {
