@@ -6,7 +6,7 @@ import type { Relation } from '../pgoutput-message.ts'
 import type { SchemaChange, SchemaChanges } from '../schema-change/schema-changes.ts'
 import type { TablePoints } from '../table-points.ts'
 import { planTable, relationSignature, type ApplyOrder, type TablePlan } from './table-plan.ts'
-import { readTargetTable } from './target-table.ts'
+import { readTargetTable, type TargetTable } from './target-table.ts'
 
 export interface TargetTablesOptions {
   /** For reading the catalog; not the session that applies. */
@@ -26,6 +26,8 @@ export class TargetTables {
   /** Described again and not looked at since. */
   readonly #unchecked = new Map<number, TablePlan>()
   readonly #dropped = new Set<number>()
+  /** Definitions on their way, while it is looked whether they are to change. */
+  readonly #reading = new Map<number, Promise<TargetTable | undefined>>()
 
   constructor(options: TargetTablesOptions) {
     this.#options = options
@@ -77,7 +79,15 @@ export class TargetTables {
    * @throws {MigrationError} SchemaChanged
    */
   async change(oid: number, xid: number): Promise<SchemaChange | undefined> {
-    const change = await this.#options.changes?.find(this.relation(oid), xid)
+    const { changes } = this.#options
+    if (!changes) return undefined
+    if (!this.#unchecked.has(oid)) {
+      const reading = this.#read(oid)
+      // Its failure is that of plan(), if it comes to that.
+      reading.catch(() => {})
+      this.#reading.set(oid, reading)
+    }
+    const change = await changes.find(this.relation(oid), xid)
     if (change !== 'dropped') return change
     this.#dropped.add(oid)
     return undefined
@@ -87,6 +97,7 @@ export class TargetTables {
   async alter(change: SchemaChange): Promise<void> {
     // A parent brings its change to its children.
     this.#unchecked.clear()
+    this.#reading.clear()
     await this.#options.changes!.alter(change)
   }
 
@@ -99,7 +110,9 @@ export class TargetTables {
       return unchecked
     }
     const { schema, name } = this.relation(oid)
-    const table = await readTargetTable(this.#options.changes?.catalog ?? this.#options.catalog, schema, name)
+    const reading = this.#reading.get(oid)
+    this.#reading.delete(oid)
+    const table = await (reading ?? this.#read(oid))
     if (!table) {
       throw new MigrationError('TableMissing', `Table ${schema}.${name} was copied, and is no longer on the target.`, {
         hint: 'Nothing else may change the target while it follows the source. Start the migration again.',
@@ -110,5 +123,10 @@ export class TargetTables {
     const plan = planTable(this.relation(oid), table, point, order)
     this.#plans.set(oid, plan)
     return plan
+  }
+
+  #read(oid: number): Promise<TargetTable | undefined> {
+    const { schema, name } = this.relation(oid)
+    return readTargetTable(this.#options.changes?.catalog ?? this.#options.catalog, schema, name)
   }
 }

@@ -6,9 +6,10 @@ import type { Relation } from '../pgoutput-message.ts'
 import { decideChange } from './decide-change.ts'
 import { changeFailed, changeRefused } from './refused-change.ts'
 import { describeStep, stepStatements } from './schema-step.ts'
+import { readDigests, shapeDigest } from './shape-digest.ts'
 import { formatTypes, readSourceDefinitions, type SourceDefinition } from './source-definition.ts'
 import { readTargetDefinition } from './target-definition.ts'
-import { saveShape } from './table-shape.ts'
+import { readShapes, saveShape, type TableShape } from './table-shape.ts'
 
 export interface SchemaChangesOptions {
   /** For reading the source's catalog. */
@@ -35,6 +36,8 @@ export interface SchemaChange {
 /** Notices changes of definitions, once for each description that the stream sends, and brings them over. */
 export class SchemaChanges {
   readonly #options: SchemaChangesOptions
+  /** As the target had them when the stream began, but for those that have changed since. */
+  #shapes: Promise<Map<string, TableShape>> | undefined
 
   constructor(options: SchemaChangesOptions) {
     this.#options = options
@@ -65,6 +68,7 @@ export class SchemaChanges {
   ): Promise<SchemaChange | 'dropped' | undefined> {
     const { source } = this.#options
     const table = { schema: relation.schema, name: relation.name }
+    if (!exact && (await this.#isAsBefore(relation))) return undefined
     const [target, definition, types] = await Promise.all([
       readTargetDefinition(this.catalog, table.schema, table.name),
       exact ?? readSourceDefinitions(source, [relation.oid]).then((found) => found.get(relation.oid)),
@@ -77,12 +81,33 @@ export class SchemaChanges {
     if (decision.kind === 'refused') throw changeRefused(table, sent, target, decision)
     if (!decision.shape) return undefined
     const steps = decision.kind === 'steps' ? decision.steps : []
+    // Parents and children may change with it.
+    if (steps.length > 0) this.#shapes = Promise.resolve(new Map())
+    else (await this.#shapes)?.delete(JSON.stringify([table.schema, table.name]))
     return {
       table,
       statements: [...stepStatements(table, target, steps), saveShape(table.schema, table.name, decision.shape)],
       steps: steps.map(describeStep),
       refused: (cause) => changeFailed(table, sent, target, cause),
     }
+  }
+
+  /**
+   * The usual case, at little cost: the description, the catalog and the target's table are all of one shape. The
+   * catalog has to be asked also where the description is the same: a column may have been dropped and made again.
+   */
+  async #isAsBefore({ oid, schema, name, columns }: Relation): Promise<boolean> {
+    this.#shapes ??= readShapes(this.#options.catalog).then(
+      (shapes) => new Map(shapes.map((table) => [JSON.stringify([table.schema, table.name]), table.shape])),
+    )
+    const shape = (await this.#shapes).get(JSON.stringify([schema, name]))
+    if (shape?.tableOid !== oid || shape.columns.length !== columns.length) return false
+    const alike = shape.columns.every((column, i) => {
+      const sent = columns[i]!
+      const { typeOid, typeModifier } = column
+      return column.name === sent.name && typeOid === sent.typeOid && typeModifier === sent.typeModifier
+    })
+    return alike && (await readDigests(this.#options.source, [oid])).get(oid) === shapeDigest(shape)
   }
 
   /**

@@ -1,4 +1,5 @@
 import type { Connection } from '../../connect.ts'
+import type { TableName } from '../../load/tables.ts'
 import type { Statement } from '../apply/statements.ts'
 import type { SourceDefinition } from './source-definition.ts'
 
@@ -53,6 +54,14 @@ export function shapeOf(source: SourceDefinition): TableShape {
 
 export function highestNumber({ attributes }: SourceDefinition): number {
   return attributes.at(-1)?.attnum ?? 0
+}
+
+/** The shapes of all tables. */
+export async function readShapes(target: Connection): Promise<(TableName & { shape: TableShape })[]> {
+  const { rows } = await target.query<TableName & { shape: string }>(
+    'select schema_name as schema, table_name as name, shape from pgflex.table_shape',
+  )
+  return rows.map(({ schema, name, shape }) => ({ schema, name, shape: JSON.parse(shape) as TableShape }))
 }
 
 /** Stores shapes; for a transaction of the caller. */

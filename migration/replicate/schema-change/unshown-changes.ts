@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import type { Connection } from '../../connect.ts'
 import { MigrationError } from '../../errors.ts'
 import type { TableName } from '../../load/tables.ts'
@@ -10,9 +9,10 @@ import { changeFailed } from './refused-change.ts'
 import type { SchemaChange, SchemaChanges } from './schema-changes.ts'
 import { describeStep, stepStatements } from './schema-step.ts'
 import { settleColumns } from './settle-columns.ts'
-import { readSourceDefinitions, sourceVersion, type SourceDefinition } from './source-definition.ts'
+import { readDigests, shapeDigest } from './shape-digest.ts'
+import { readSourceDefinitions, type SourceDefinition } from './source-definition.ts'
 import { readTargetDefinition } from './target-definition.ts'
-import { saveShape, shapeOf, type TableShape } from './table-shape.ts'
+import { readShapes, saveShape, shapeOf, type TableShape } from './table-shape.ts'
 
 export interface UnshownChangesOptions {
   source: Connection
@@ -75,7 +75,7 @@ export class UnshownChanges {
     for (const table of differing) {
       const definition = definitions.get(table.shape.tableOid)
       // Altered again between the two looks: at which of the two the target is, is not known.
-      if (!definition || definition.name !== table.name || digest(shapeOf(definition)) !== table.digest) continue
+      if (!definition || definition.name !== table.name || shapeDigest(shapeOf(definition)) !== table.digest) continue
       await this.#orTell(this.#bringTable(table, definition))
     }
   }
@@ -108,34 +108,19 @@ export class UnshownChanges {
 
   async #lookAround(): Promise<Look> {
     const { source, catalog } = this.#options
-    const { rows: known } = await catalog.query<{ schema: string; name: string; shape: string }>(
-      'select schema_name as schema, table_name as name, shape from pgflex.table_shape',
-    )
-    const shapes = known.map(({ schema, name, shape }) => ({ schema, name, shape: JSON.parse(shape) as TableShape }))
-    const generated = (await sourceVersion(source)) >= 120_000 ? "a.attgenerated <> ''" : 'false'
-    const { rows } = await source.query<{ oid: string; digest: string }>(
-      `select c.oid,
-              md5(convert_to(concat(
-                c.relfilenode, '|',
-                string_agg(concat_ws(':', a.attnum, a.attname, a.atttypid::int8, a.atttypmod), ',' order by a.attnum)
-                  filter (where not (${generated})), '|',
-                string_agg(a.attname, ',' order by a.attnum)
-                  filter (where ${generated})), 'UTF8')) as digest
-         from pg_class c
-         left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-        where c.oid = any ($1::oid[])
-        group by c.oid, c.relfilenode`,
-      [shapes.map(({ shape }) => shape.tableOid)],
+    const shapes = await readShapes(catalog)
+    const digests = await readDigests(
+      source,
+      shapes.map(({ shape }) => shape.tableOid),
     )
     const { rows: after } = await source.query<{ lsn: string }>(
       `select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end as lsn`,
     )
-    const digests = new Map(rows.map((row) => [Number(row.oid), row.digest]))
     const differing = shapes.flatMap((table): Differing[] => {
       const now = digests.get(table.shape.tableOid)
       // Defaults may change at any time, and are in no digest.
       const unsettled = table.shape.columns.some(({ carried }) => carried)
-      return now !== undefined && (unsettled || now !== digest(table.shape)) ? [{ ...table, digest: now }] : []
+      return now !== undefined && (unsettled || now !== shapeDigest(table.shape)) ? [{ ...table, digest: now }] : []
     })
     return { lsn: parseLsn(after[0]!.lsn), differing, followed: new Set(shapes.map(nameOf)) }
   }
@@ -169,12 +154,4 @@ export class UnshownChanges {
     }
     if (steps.length > 0) this.#options.onCarried(table, steps)
   }
-}
-
-/** As #lookAround has it from the catalog. */
-function digest({ filenode, columns, generated }: TableShape): string {
-  const own = columns.map(({ name, attnum, typeOid, typeModifier }) => `${attnum}:${name}:${typeOid}:${typeModifier}`)
-  return createHash('md5')
-    .update(`${filenode}|${own.join(',')}|${generated.join(',')}`)
-    .digest('hex')
 }
