@@ -18,7 +18,7 @@ import { readProgress } from './progress.ts'
 import { SchemaChanges } from './schema-change/schema-changes.ts'
 import { UnshownChanges } from './schema-change/unshown-changes.ts'
 import { isUsable, readSlot, slotLost } from './replication-slot.ts'
-import { openReplicationStream } from './replication-stream.ts'
+import { openReplicationStream, type StreamMessage } from './replication-stream.ts'
 import { SliceEnd, type SliceReason } from './slice-end.ts'
 import { pause, SliceReport } from './slice-report.ts'
 import { sourceObjects } from './slot-name.ts'
@@ -57,7 +57,7 @@ const DRAIN_MS = 5_000
 const READ_MS = 250
 /** ms between questions to an idle source for how far it has sent, when there is a place to reach. */
 const HURRY_MS = 20
-/** ms at the end of a slice to come to the place where the source's catalog was read: a keepalive or two. */
+/** ms at the end of a slice to come to the place where the source's catalog was read, if tables differ there. */
 const CATALOG_MS = 2_000
 
 /**
@@ -178,6 +178,9 @@ async function follow(slice: Slice): Promise<SliceReason> {
   const reporting = new AbortController()
   let reportFailure: { error: unknown } | undefined
   let catalogLimit = Infinity
+  // What is read and not handled when the end has come is handled after all if it is not the end yet.
+  let messages: StreamMessage[] = []
+  let next = 0
   const reported = report.run(reporting.signal).catch((error: unknown) => {
     reportFailure = { error }
     stream.wake()
@@ -186,7 +189,12 @@ async function follow(slice: Slice): Promise<SliceReason> {
     for (;;) {
       lease.lost.throwIfAborted()
       if (reportFailure) throw (reportFailure as { error: unknown }).error
-      for (const message of await stream.read(end.until === undefined ? READ_MS : HURRY_MS)) {
+      if (next === messages.length) {
+        messages = await stream.read(end.until === undefined ? READ_MS : HURRY_MS)
+        next = 0
+      }
+      while (next < messages.length) {
+        const message = messages[next++]!
         const pending = applier.handle(message)
         if (pending) await pending
         if (message.kind === 'commit' && end.reason(applier.position) !== undefined) break
@@ -198,7 +206,7 @@ async function follow(slice: Slice): Promise<SliceReason> {
         const reason = end.reason(applier.position)!
         catalogLimit = Math.min(catalogLimit, performance.now() + CATALOG_MS)
         const brought = reason === 'draining' || (await bringUnshown(unshown, applier.position, end))
-        if (!brought && reason === 'reached' && performance.now() < catalogLimit) {
+        if (!brought && (reason === 'reached' || reason === 'time') && performance.now() < catalogLimit) {
           stream.ping()
           continue
         }
