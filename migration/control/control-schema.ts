@@ -102,6 +102,15 @@ const DEFINITION = `
     primary key (schema_name, table_name)
   );
 
+  -- Which columns of the source the columns of each table are; see replicate/schema-change/. It changes in the
+  -- transaction that brings a change of the definition.
+  create table if not exists pgflex.table_shape (
+    schema_name text  not null,
+    table_name  text  not null,
+    shape       json  not null, -- its text is compared
+    primary key (schema_name, table_name)
+  );
+
   -- How far the target is: one row for the slot of this database. It moves in the transaction that applies.
   create table if not exists pgflex.progress (
     slot         text    primary key,

@@ -52,7 +52,8 @@ export async function listIdentified(source: Connection, tables: readonly TableN
 
 /**
  * Makes the publications anew: leaf tables one by one, never FOR ALL TABLES, which takes a superuser and would
- * break UPDATE and DELETE on tables without identity. The second one is made only when there are such tables.
+ * break UPDATE and DELETE on tables without identity. The second one is made even if there are no such tables: one
+ * may be made while following, and a publication has to be older than the place where the stream begins.
  *
  * @returns the object ids of what was made, by name
  * @throws {MigrationError} PublicationDenied
@@ -68,9 +69,7 @@ export async function createPublications(
   try {
     await source.query(`drop publication if exists ${id(publication)}, ${id(insertsPublication)}`)
     await source.query(await createStatement(source, publication, identified, 'insert, update, delete, truncate'))
-    if (others.length > 0) {
-      await source.query(await createStatement(source, insertsPublication, others, 'insert, truncate'))
-    }
+    await source.query(await createStatement(source, insertsPublication, others, 'insert, truncate'))
     const made = await readPublications(source, [publication, insertsPublication])
     await source.query('commit')
     return made

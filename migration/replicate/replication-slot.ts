@@ -10,6 +10,8 @@ import { literal } from '../sql.ts'
 import { recordSource } from './followed-source.ts'
 import { recordPublications } from './made-publications.ts'
 import { sampleSource } from './latency.ts'
+import { readSourceDefinitions, type SourceDefinition } from './schema-change/source-definition.ts'
+import { storeShapes } from './schema-change/table-shape.ts'
 import { createPublications, dropPublications, listIdentified } from './publication.ts'
 import { sourceObjects } from './slot-name.ts'
 import { admitSource } from './source-admission.ts'
@@ -74,9 +76,15 @@ export async function createPublicationAndSlot(
   // A slot without a recorded beginning: an attempt died in between, and nothing has been copied under it.
   await dropSlot(source, names.slot)
   const filter = tableFilter(context.record.properties.pgflex)
+  const listed = await listTables(source, filter)
   const tables = await listIdentified(
     source,
-    (await listTables(source, filter)).filter(({ unlogged }) => !unlogged),
+    listed.filter(({ unlogged }) => !unlogged),
+  )
+  // Before the slot: what changes after it is in the stream, and compared with this.
+  const shapes = await readSourceDefinitions(
+    source,
+    listed.map(({ oid }) => oid),
   )
   const publications = await createPublications(source, names, tables)
   // At hand before there is a slot; asked after, so that what is recorded is never older than the slot.
@@ -89,6 +97,7 @@ export async function createPublicationAndSlot(
     slot: names.slot,
     startLsn,
     publications,
+    shapes: [...shapes.values()],
     history: { systemIdentifier, timelines },
     caughtUpAt,
   })
@@ -126,6 +135,8 @@ interface Beginning {
   slot: string
   startLsn: string
   publications: Record<string, string>
+  /** The tables as the source has them before the slot. */
+  shapes: SourceDefinition[]
   history: SourceHistory
   /** Everything that had been committed at this time of the source's clock lies before the slot. */
   caughtUpAt: number
@@ -134,7 +145,7 @@ interface Beginning {
 async function recordBeginning(
   target: Connection,
   lease: Lease,
-  { slot, startLsn, publications, history, caughtUpAt }: Beginning,
+  { slot, startLsn, publications, shapes, history, caughtUpAt }: Beginning,
 ): Promise<void> {
   await target.query('begin')
   try {
@@ -145,6 +156,7 @@ async function recordBeginning(
     ])
     await recordPublications(target, publications)
     await recordSource(target, slot, { history, acknowledgedLsn: parseLsn(startLsn), caughtUpAt })
+    await storeShapes(target, shapes)
     await target.query('commit')
   } catch (error) {
     await target.query('rollback').catch(() => {})

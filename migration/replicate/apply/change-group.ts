@@ -47,6 +47,11 @@ export class ChangeGroup {
     this.counts.truncates += plans.length
   }
 
+  /** Adds statements that are no changes of rows. */
+  add(statements: readonly Statement[]): void {
+    this.#statements.push(...statements)
+  }
+
   /** Ends what has been collected for a table: what comes later comes after it. */
   cut(plan: TablePlan): void {
     const changes = this.#tables.get(plan)

@@ -9,11 +9,12 @@ import { valueArrays, type ArrayColumn } from './value-array.ts'
 /** A statement for the target, and what is known of it when its result comes or it fails. */
 export interface Statement {
   sql: string
-  params: (Buffer | null)[]
+  params: (Buffer | string | null)[]
   /** What a COPY FROM STDIN reads, made piece by piece as it is sent. */
   copy?: Iterable<Buffer>
   plan?: TablePlan
-  kind: 'insert' | 'update' | 'delete' | 'truncate'
+  /** schema: of no plan, it changes a definition or what is known of one. */
+  kind: 'insert' | 'update' | 'delete' | 'truncate' | 'schema'
   /** Rows that it has to touch. */
   expected: number
   /** Of a statement for one row: its key or values, for error messages. */

@@ -1,6 +1,8 @@
 import { MigrationError } from '../../errors.ts'
 import type { Lsn } from '../../lsn.ts'
+import { protocolViolation } from '../byte-reader.ts'
 import type { Relation } from '../pgoutput-message.ts'
+import type { Tuple } from '../tuple.ts'
 import type { TargetTable } from './target-table.ts'
 
 export interface PlanColumn {
@@ -74,6 +76,11 @@ export class TextRequired extends Error {
  * https://www.postgresql.org/docs/current/catalog-pg-type.html
  */
 const VARCHAR_OID = 1043
+
+/** @throws {MigrationError} ProtocolViolation when a row has another number of values than its table has columns */
+export function expectWidth({ width }: TablePlan, { columns }: Tuple): void {
+  if (columns !== width) throw protocolViolation(`a row of ${columns} values for ${width} columns`)
+}
 
 /**
  * @param binary values come in their binary form
