@@ -1,10 +1,9 @@
-import { pipeline } from 'node:stream/promises'
-import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
 import { checkFence, type Lease } from '../control/lease.ts'
 import { errorText, isTransient, MigrationError } from '../errors.ts'
 import { id } from '../sql.ts'
 import { copyFailure } from './copy-failure.ts'
 import type { CopyFormat } from './copy-format.ts'
+import { relayCopies, RelayError } from './copy-relay.ts'
 import type { CopySessions } from './copy-session.ts'
 import { copiedColumns, type SourceTable } from './tables.ts'
 
@@ -17,8 +16,8 @@ export interface CopyTableOptions {
   /** P(t), which is stored with the data; undefined for Offline. */
   lsn?: string
   lease: Pick<Lease, 'name' | 'fence'>
-  /** Called for each piece of the stream. */
-  onBytes(bytes: number): void
+  /** Called for each piece of the stream; returns how long to wait before the next one, ms. */
+  onBytes(bytes: number): number | void
 }
 
 /**
@@ -95,23 +94,24 @@ export async function pipeTable(
   const relation = `${id(table.schema, table.name)}${columnList(table)}`
   // COPY of a table reads the table alone, not what inherits from it:
   // https://www.postgresql.org/docs/current/sql-copy.html
-  const from = reader.query(copyTo(`copy ${relation} to stdout (format ${format})`))
-  const to = writer.query(copyFrom(`copy ${relation} from stdin (format ${format}${freeze ? ', freeze' : ''})`))
   let bytes = 0
-  let failed: 'source' | 'target' | undefined
-  // These listeners stay: a connection that is cut later reports to its stream again, and nobody else would listen.
-  from.on('error', () => (failed ??= 'source'))
-  to.on('error', () => (failed ??= 'target'))
-  from.on('data', (chunk: Buffer) => {
-    bytes += chunk.length
-    onBytes(chunk.length)
-  })
   try {
-    await pipeline(from, to)
+    const { sent, written } = await relayCopies(
+      { reader, writer },
+      {
+        read: `copy ${relation} to stdout (format ${format})`,
+        write: `copy ${relation} from stdin (format ${format}${freeze ? ', freeze' : ''})`,
+        onBytes(length) {
+          bytes += length
+          return onBytes(length)
+        },
+      },
+    )
+    return { rows: written[0]!, bytes, sent: () => sent[0]! }
   } catch (error) {
-    throw copyFailure(failed ?? 'target', table, error)
+    if (error instanceof RelayError) throw copyFailure(error.side, table, error.cause)
+    throw error
   }
-  return { rows: to.rowCount, bytes, sent: () => from.rowCount }
 }
 
 /**
