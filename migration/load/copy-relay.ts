@@ -9,7 +9,7 @@ export interface RelayOptions {
   /** As many COPY … FROM STDIN, in the same order. */
   write: string
   /** Called for each piece of the streams; returns how long to wait before the next one, ms. */
-  onBytes(bytes: number): number | void
+  onBytes: (bytes: number) => number | void
 }
 
 /** Rows of each COPY, in order. */
