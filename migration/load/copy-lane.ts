@@ -6,17 +6,14 @@ import { errorText, isTransient, MigrationError, sqlState } from '../errors.ts'
 import type { CopyPace } from './copy-pace.ts'
 import { copyByRanges } from './copy-ranges.ts'
 import { openCopySessions, type CopySessions } from './copy-session.ts'
+import { copyTableGroup } from './copy-table-group.ts'
 import { copyTable } from './copy-table.ts'
 import { isDropped, leaveOutDropped } from './dropped-table.ts'
 import type { ActiveCopy, LoadProgress } from './load-progress.ts'
+import { takeNextCopies, type QueuedCopy } from './next-copies.ts'
 import { keyOf, type PlannedCopy } from './planned-copy.ts'
 import type { Snapshot } from './slot-snapshot.ts'
 import { markErrored, markLoading, markQueued } from './table-copy.ts'
-
-/** A table that is to be copied, and in how many ranges; 1: as a whole. */
-export interface QueuedCopy extends PlannedCopy {
-  ranges: number
-}
 
 /** What the lanes of one activity have in common. */
 export interface CopyRun {
@@ -61,13 +58,29 @@ export async function copyLane(run: CopyRun, purpose: string): Promise<void> {
   run.signal.addEventListener('abort', cut)
   try {
     while (!run.signal.aborted) {
-      const next = run.queue.shift()
+      const [next, ...more] = takeNextCopies(run.queue)
       if (next === undefined) return
-      await copyPlanned(run, lane, next)
+      if (more.length === 0) await copyPlanned(run, lane, next)
+      else await copyGroup(run, lane, [next, ...more])
     }
   } finally {
     run.signal.removeEventListener('abort', cut)
     await lane.sessions?.[Symbol.asyncDispose]()
+  }
+}
+
+/** Copies small tables together; when anything is wrong with them, they are queued again, to be copied one by one. */
+async function copyGroup(run: CopyRun, lane: Lane, group: QueuedCopy[]): Promise<void> {
+  const sessions = (lane.sessions ??= await openSessions(run, lane.purpose))
+  try {
+    await copyTableGroup(sessions, group, { snapshot: run.snapshot, lease: run.lease, onBytes: run.pace })
+    run.counts.copied += group.length
+  } catch (error) {
+    await sessions.cut()
+    lane.sessions = undefined
+    if (run.signal.aborted) return
+    run.context.log.info('Small tables are copied one by one', { tables: group.length, error: errorText(error) })
+    run.queue.unshift(...group.map((copy) => ({ ...copy, alone: true })))
   }
 }
 

@@ -2,13 +2,14 @@ import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { acquireLease, type Lease } from '../control/lease.ts'
 import { errorText, isTransient, MigrationError } from '../errors.ts'
-import { copyLane, pause, type CopyRun, type QueuedCopy } from './copy-lane.ts'
+import { copyLane, pause, type CopyRun } from './copy-lane.ts'
 import { copyPace, type CopyPace } from './copy-pace.ts'
 import { rangeHelper } from './copy-ranges.ts'
 import { endPredecessors } from './copy-session.ts'
 import { leaveOutDropped } from './dropped-table.ts'
 import { startLoadProgress } from './load-progress.ts'
 import { offlineStreams } from './load-jobs.ts'
+import type { QueuedCopy } from './next-copies.ts'
 import { exportOfflineSnapshot } from './offline-snapshot.ts'
 import { keyOf, planCopies } from './planned-copy.ts'
 import { exportSlotSnapshot } from './slot-snapshot.ts'
@@ -156,7 +157,7 @@ async function queueCopies(run: CopyRun, tables: OpenTable[]): Promise<QueuedCop
   const queued: QueuedCopy[] = []
   for (const table of tables) {
     const copy = planned.get(keyOf(table))
-    if (copy) queued.push({ ...copy, ranges: table.ranges })
+    if (copy) queued.push({ ...copy, ranges: table.ranges, bytes: table.bytes })
     else await leaveOutDropped(run.context, run.control, run.lease, table)
   }
   return queued
