@@ -28,7 +28,7 @@ export interface CopyRun {
   queue: QueuedCopy[]
   /** Failed tries by table, over all snapshots of the activity. */
   failures: Map<string, number>
-  counts: { copied: number; errored: number }
+  counts: { copied: number; errored: number; ranges: number }
   /** Aborted when the copy has to end now: the host drains, the lease is lost. */
   signal: AbortSignal
 }

@@ -1,3 +1,6 @@
+import type { DatabaseContext } from '../context.ts'
+import { readLoadWidth } from './load-jobs.ts'
+
 /** Told of each piece of a stream, says how long that stream should wait before the next one, ms. */
 export type CopyPace = (bytes: number) => number
 
@@ -21,4 +24,16 @@ export function copyPace(bytesPerSecond: number | undefined, now: () => number =
     const wait = due - now()
     return wait < MIN_WAIT_MS ? 0 : wait
   }
+}
+
+/**
+ * The share of one activity in the rate that the user allows. All databases of the migration may be loaded at once, and
+ * activities know nothing of each other: each gets the same part, whether the others use theirs or not.
+ */
+export async function activityPace(context: DatabaseContext): Promise<CopyPace> {
+  const { pgflex, dbsToMigrate } = context.record.properties
+  const rate = pgflex.maxCopyBytesPerSecond
+  if (rate === undefined) return copyPace(undefined)
+  await using target = await context.target('copy pace')
+  return copyPace(rate / Math.max(dbsToMigrate.length, 1) / (await readLoadWidth(target)))
 }

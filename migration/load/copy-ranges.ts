@@ -34,6 +34,7 @@ interface Owner {
   progress: LoadProgress
   pace: CopyPace
   signal: AbortSignal
+  counts: { ranges: number }
   /** Failed tries by table; a range that is done shows that the table gets on. */
   failures: Map<string, number>
 }
@@ -49,7 +50,7 @@ interface Owner {
  * @throws what copying a range throws
  */
 export async function copyByRanges(
-  { context, lease, snapshot, progress, pace, signal, failures }: Owner,
+  { context, lease, snapshot, progress, pace, signal, counts, failures }: Owner,
   sessions: CopySessions,
   planned: PlannedCopy,
   count: number,
@@ -71,6 +72,7 @@ export async function copyByRanges(
     }
     await using _claim = claimed.lease
     await copyClaimed({ progress, pace }, sessions, planned, claimed)
+    counts.ranges += 1
     failures.delete(keyOf(table))
   }
   signal.throwIfAborted()

@@ -3,7 +3,7 @@ import type { DatabaseContext } from '../context.ts'
 import { acquireLease, type Lease } from '../control/lease.ts'
 import { errorText, isTransient, MigrationError } from '../errors.ts'
 import { copyLane, pause, type CopyRun } from './copy-lane.ts'
-import { copyPace, type CopyPace } from './copy-pace.ts'
+import { activityPace, copyPace, type CopyPace } from './copy-pace.ts'
 import { rangeHelper } from './copy-ranges.ts'
 import { endPredecessors } from './copy-session.ts'
 import { leaveOutDropped } from './dropped-table.ts'
@@ -40,20 +40,21 @@ export async function copyTables(context: DatabaseContext, { worker }: { worker:
   const activity: Activity = {
     context,
     worker,
-    counts: { copied: 0, errored: 0 },
+    counts: { copied: 0, errored: 0, ranges: 0 },
     failures: new Map(),
     pace: copyPace(undefined),
   }
   const offline = context.record.properties.migrationMode === 'Offline'
   let message: string | undefined
   for (let failed = 0, done = offline && worker !== 0; !done && !context.draining.aborted;) {
-    const before = activity.counts.copied + activity.counts.errored
+    const before = settled(activity)
     try {
+      activity.pace = await activityPace(context)
       await (offline ? copyOffline(activity) : copyBatches(activity))
       done = true
     } catch (error) {
       if (context.draining.aborted) break
-      failed = activity.counts.copied + activity.counts.errored > before ? 1 : failed + 1
+      failed = settled(activity) > before ? 1 : failed + 1
       if (!isTransient(error) || failed >= MAX_FAILURES_IN_A_ROW) throw error
       context.log.warn('The load was interrupted and goes on', { worker, failed, error: errorText(error) })
       if (error instanceof MigrationError && error.code === 'NoFreeSlot') {
@@ -74,6 +75,11 @@ interface Activity {
   counts: CopyRun['counts']
   failures: CopyRun['failures']
   pace: CopyPace
+}
+
+/** Grows while the load gets on. */
+function settled({ counts }: Activity): number {
+  return counts.copied + counts.errored + counts.ranges
 }
 
 /** Online: each batch under the snapshot of a slot of its own; then ranges of the large tables of others. */

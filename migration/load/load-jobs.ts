@@ -1,5 +1,6 @@
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
+import { markStepDone } from '../control/control-schema.ts'
 
 export interface CopyJobsInput {
   /** `copyJobs` of the user. */
@@ -92,4 +93,21 @@ async function loadLimits(context: DatabaseContext, source: Connection): Promise
     batches: Number(rows[0]!.batches),
     tables: Number(rows[0]!.tables),
   }
+}
+
+const STEP = 'load-width'
+
+/** Writes down how many activities the load was planned for; the first word counts. */
+export async function storeLoadWidth(context: DatabaseContext, width: number): Promise<void> {
+  await using target = await context.target('load width')
+  await markStepDone(target, STEP, { width })
+}
+
+/** How many activities share the load. */
+export async function readLoadWidth(target: Connection): Promise<number> {
+  const { rows } = await target.query<{ width: string }>(
+    `select detail ->> 'width' as width from pgflex.step where name = $1`,
+    [STEP],
+  )
+  return Number(rows[0]?.width ?? 1)
 }
