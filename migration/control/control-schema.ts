@@ -117,6 +117,7 @@ const DEFINITION = `
     lease        text    not null, -- of whoever has begun the copy, and keeps its snapshot open
     fence        bigint  not null,
     done         boolean not null default false,
+    done_by      text,             -- application_name of the session that has copied it
     rows_done    bigint  not null default 0,
     bytes_done   bigint  not null default 0
   );

@@ -103,7 +103,9 @@ export async function markRangeDone(
 ): Promise<void> {
   await checkFence(writer, owner)
   const { rowCount } = await writer.query(
-    'update pgflex.table_range set done = true, rows_done = $2, bytes_done = $3 where id = $1 and not done',
+    `update pgflex.table_range
+        set done = true, done_by = current_setting('application_name'), rows_done = $2, bytes_done = $3
+      where id = $1 and not done`,
     [range, rows, bytes],
   )
   if (rowCount === 1) return
