@@ -11,7 +11,7 @@ export interface QueuedCopy extends PlannedCopy {
 }
 
 /** A table below it costs more to begin and to end than to copy. */
-const SMALL_TABLE_BYTES = 1024 ** 2
+export const SMALL_TABLE_BYTES = 1024 ** 2
 /** What a group that fails has copied in vain. */
 const MAX_GROUP_BYTES = 16 * 1024 ** 2
 /** Each holds a lock until the group is committed; the shared table has 64 for each connection. */
