@@ -46,7 +46,9 @@ export async function markLoading(target: Connection, lease: Fence, { schema, na
   const { rowCount } = await target.query(
     `${FENCED}
      update pgflex.table_copy
-        set state = 'loading', started_at = clock_timestamp(), ended_at = null, rows_done = 0, bytes_done = 0
+        set state = 'loading', ended_at = null, rows_done = 0, bytes_done = 0,
+            -- A copy by ranges goes on where it was; openRanges says when it begins.
+            started_at = case when ranges > 1 then coalesce(started_at, clock_timestamp()) else clock_timestamp() end
       where schema_name = $3 and table_name = $4 and state <> 'completed' and exists (select from held)`,
     [lease.name, lease.fence, schema, name],
   )

@@ -48,6 +48,10 @@ export async function openRanges(
       lease.fence,
     ],
   )
+  await writer.query(
+    `update pgflex.table_copy set started_at = clock_timestamp() where schema_name = $1 and table_name = $2`,
+    [schema, name],
+  )
   await checkFence(writer, lease)
   await writer.query('commit')
 }
