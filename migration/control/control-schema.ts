@@ -90,6 +90,7 @@ const DEFINITION = `
     schema_name  text    not null,
     table_name   text    not null,
     batch        int     not null,
+    ranges       int     not null default 1,   -- in how many it is copied at most
     state        text    not null default 'queued' check (state in ('queued', 'loading', 'completed', 'errored')),
     snapshot_lsn pg_lsn,           -- P(t): changes that commit at or after it are applied
     rows_total   bigint  not null default 0,   -- estimate of the source's catalog
@@ -110,6 +111,26 @@ const DEFINITION = `
     shape       json  not null, -- its text is compared
     primary key (schema_name, table_name)
   );
+
+  -- The ranges of large tables that are being copied: one that is done is in the table. They go, and the rows with them,
+  -- when the copy of the table begins anew; see load/table-range-copy.ts.
+  create table if not exists pgflex.table_range (
+    id           bigint  generated always as identity primary key,
+    schema_name  text    not null,
+    table_name   text    not null,
+    method       text    not null check (method in ('pages', 'key')),
+    lower        bigint,           -- inclusive
+    upper        bigint,           -- exclusive
+    snapshot     text    not null, -- on the source
+    snapshot_lsn pg_lsn,
+    lease        text    not null, -- of whoever has begun the copy, and keeps its snapshot open
+    fence        bigint  not null,
+    done         boolean not null default false,
+    done_by      text,             -- application_name of the session that has copied it
+    rows_done    bigint  not null default 0,
+    bytes_done   bigint  not null default 0
+  );
+  create index if not exists table_range_table on pgflex.table_range (schema_name, table_name);
 
   -- How far the target is: one row for the slot of this database. It moves in the transaction that applies.
   create table if not exists pgflex.progress (
