@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import type { Lease } from '../control/lease.ts'
@@ -9,7 +10,7 @@ import { Applier } from './apply/applier.ts'
 import { total } from './apply/change-counts.ts'
 import { TextRequired, type ApplyOrder } from './apply/table-plan.ts'
 import { TargetTables } from './apply/target-tables.ts'
-import { TargetTransaction } from './apply/target-transaction.ts'
+import { StatementRefused, TargetTransaction } from './apply/target-transaction.ts'
 import { FollowWarnings } from './follow-warnings.ts'
 import { recordAcknowledged } from './followed-source.ts'
 import { requirePublications } from './made-publications.ts'
@@ -46,6 +47,8 @@ const LOCK_NOT_AVAILABLE = '55P03'
 const READ_MS = 250
 /** ms between questions to an idle source for how far it has sent, when there is a place to reach. */
 const HURRY_MS = 20
+/** Messages that are handled without a look at the sockets: some ms. */
+const MESSAGES_AT_A_TIME = 2_000
 /** ms at the end of a slice to come to the place where the source's catalog was read, if tables differ there. */
 const CATALOG_MS = 2_000
 
@@ -92,9 +95,9 @@ export async function followStream(slice: Slice): Promise<SliceReason> {
     tables: new TargetTables({ catalog, points, orders, binary, changes }),
     transaction: {
       async write(statements, groupEnd) {
-        const missed = await transaction.write(statements, groupEnd)
-        if (groupEnd) acknowledgement.committed(groupEnd.endLsn)
-        return missed
+        const { missed, durable } = await transaction.write(statements, groupEnd)
+        if (!groupEnd) return { missed, durable }
+        return { missed, durable: durable.then(() => acknowledgement.committed(groupEnd.endLsn)) }
       },
     },
     appliedLsn: progress.appliedLsn,
@@ -127,12 +130,14 @@ export async function followStream(slice: Slice): Promise<SliceReason> {
         messages = (await stream.read(end.until === undefined ? READ_MS : HURRY_MS))[Symbol.iterator]()
         taken = false
       }
-      while (!taken) {
+      for (let handled = 1; !taken; handled++) {
         const next = messages.next()
         if (next.done === true) {
           taken = true
           break
         }
+        // The target's answers are waited for by nobody but this process: let them in between.
+        if (handled % MESSAGES_AT_A_TIME === 0) await setImmediate()
         const message = next.value
         const pending = applier.handle(message)
         if (pending) await pending
@@ -162,8 +167,11 @@ export async function followStream(slice: Slice): Promise<SliceReason> {
   } catch (error) {
     // What pgoutput says of a publication that it does not find, before PostgreSQL 18.
     if (sqlState(error) === UNDEFINED_OBJECT) await requirePublications(source, catalog, names)
-    // The session goes on with the same changes: what it holds of them must be gone before.
-    if (error instanceof TextRequired) await applier.settled().then(() => transaction.rollback())
+    if (error instanceof TextRequired || error instanceof StatementRefused) {
+      // The session goes on with the same changes: nothing of them may be on its way any more.
+      await applier.settled().catch(() => {})
+      await transaction.rollback()
+    }
     throw error
   } finally {
     reporting.abort()

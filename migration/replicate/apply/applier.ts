@@ -3,15 +3,16 @@ import { protocolViolation } from '../byte-reader.ts'
 import type { RowMessage, TruncateMessage } from '../pgoutput-message.ts'
 import type { ReplicationStream } from '../replication-stream.ts'
 import type { StreamMessage } from '../walsender-messages.ts'
-import { noChanges, sum, total, type ChangeCounts } from './change-counts.ts'
+import type { ChangeCounts } from './change-counts.ts'
 import { ChangeGroup } from './change-group.ts'
+import { GroupWriter } from './group-writer.ts'
 import { beginSource, type SourceTransaction } from './source-transaction.ts'
 import { expectWidth, type TablePlan } from './table-plan.ts'
 import type { TargetTables } from './target-tables.ts'
 import type { MissedRows, TargetTransaction } from './target-transaction.ts'
 
-/** Rows of a group, or of a part of a large transaction: some 0.3 s of the target's work beside one commit. */
-const GROUP_ROWS = 50_000
+/** Rows of a group, or of a part of a large transaction: some 0.1 s of the target's work beside one commit. */
+const GROUP_ROWS = 20_000
 /** Bytes of a group as they arrived; one group is collected while another one is written. */
 const GROUP_BYTES = 8 * 1024 * 1024
 /** ms that a group is collected for while the target has nothing to do. */
@@ -28,12 +29,6 @@ export interface ApplierOptions {
   onMissed(missed: MissedRows): void
 }
 
-interface Writing {
-  done: Promise<void>
-  oldestCommit: number | undefined
-  tailLsn: Lsn | undefined
-}
-
 /**
  * Turns the messages of a stream into target transactions, and acknowledges what is durable: the end of the
  * last committed group, and where nothing is under way, the place up to which the source has sent.
@@ -44,20 +39,26 @@ export class Applier {
   readonly #options: ApplierOptions
   /** Everything that the source committed before it is durable on the target. */
   position: Lsn
-  /** Row changes that have been applied. */
-  applied = noChanges()
   #source: SourceTransaction | undefined
   #group = new ChangeGroup()
   /** ms, when the first change of the group came. */
   #collectingSince = 0
-  /** What the parts of a large transaction have written so far, in the open target transaction. */
-  #parts: { counts: ChangeCounts; oldestCommit: number | undefined } | undefined
-  #writing: Writing | undefined
-  #failure: { error: unknown } | undefined
+  readonly #writer: GroupWriter
 
   constructor(options: ApplierOptions) {
     this.#options = options
     this.position = options.appliedLsn
+    this.#writer = new GroupWriter({
+      transaction: options.transaction,
+      onMissed: (missed) => options.onMissed(missed),
+      onReached: (lsn) => this.#reached(lsn),
+      onProgress: () => options.stream.wake(),
+    })
+  }
+
+  /** Row changes that have been applied. */
+  get applied(): ChangeCounts {
+    return this.#writer.applied
   }
 
   /** No source transaction is half read: the group can be committed. */
@@ -67,22 +68,22 @@ export class Applier {
 
   /** Nothing is collected, written or half read. */
   get isIdle(): boolean {
-    return this.atBoundary && !this.#hasChanges && !this.#writing
+    return this.atBoundary && !this.#hasChanges && this.#writer.isIdle
   }
 
   /** Row changes that have been read and are not yet durable. */
   get pendingChanges(): number {
-    return this.#group.rows + (this.#parts ? total(this.#parts.counts) : 0)
+    return this.#group.rows + this.#writer.pendingChanges
   }
 
   /** Commit time on the source of the oldest transaction that is read and not yet durable, ms. */
   get oldestPendingCommit(): number | undefined {
     const current = this.#source?.changed ? this.#source.commitTime : undefined
-    return this.#writing?.oldestCommit ?? this.#parts?.oldestCommit ?? this.#group.oldestCommit ?? current
+    return this.#writer.oldestCommit ?? this.#group.oldestCommit ?? current
   }
 
   get #hasChanges(): boolean {
-    return !this.#group.isEmpty || this.#parts !== undefined
+    return !this.#group.isEmpty || this.#writer.hasParts
   }
 
   /**
@@ -128,8 +129,8 @@ export class Applier {
 
   /** Writes what has been collected, if it is time and the target has nothing to do. */
   async writeWhenIdle(): Promise<void> {
-    this.#throwFailure()
-    if (this.atBoundary && this.#hasChanges && !this.#writing) await this.#write(true)
+    this.#writer.throwFailure()
+    if (this.atBoundary && this.#hasChanges && !this.#writer.isWriting) await this.#write(true)
   }
 
   /** Writes everything up to the last finished transaction, and waits until it is durable. */
@@ -138,14 +139,9 @@ export class Applier {
     await this.settled()
   }
 
-  /** Waits for the group that is being written. @throws what has become of it */
-  async settled(): Promise<void> {
-    await this.#writing?.done
-    this.#throwFailure()
-  }
-
-  #throwFailure(): void {
-    if (this.#failure) throw this.#failure.error
+  /** Waits until all that is being written is durable. @throws what has become of it */
+  settled(): Promise<void> {
+    return this.#writer.settled()
   }
 
   /** The table as it was before its copy may look different from the one on the target, and is of no interest. */
@@ -231,8 +227,8 @@ export class Applier {
     this.#group.counts.transactions++
     this.#group.endLsn = endLsn
     this.#group.tailLsn = undefined
-    if (this.#isFull || this.#parts) return this.#write(true)
-    const wait = this.#writing !== undefined || performance.now() - this.#collectingSince < COLLECT_MS
+    if (this.#isFull || this.#writer.hasParts) return this.#write(true)
+    const wait = this.#writer.isWriting || performance.now() - this.#collectingSince < COLLECT_MS
     return wait ? undefined : this.#write(true)
   }
 
@@ -243,8 +239,7 @@ export class Applier {
   /** Nothing up to this place is left to be done but what is under way. */
   #passed(lsn: Lsn): void {
     if (this.#hasChanges) this.#group.tailLsn = lsn
-    else if (this.#writing) this.#writing.tailLsn = lsn
-    else this.#reached(lsn)
+    else if (!this.#writer.passed(lsn)) this.#reached(lsn)
   }
 
   #reached(lsn: Lsn): void {
@@ -253,34 +248,9 @@ export class Applier {
     this.#options.stream.acknowledge(lsn)
   }
 
-  /** Hands the group over to be written, as soon as the one before is done. */
-  async #write(commit: boolean): Promise<void> {
-    const { transaction, stream } = this.#options
+  #write(commit: boolean): Promise<void> {
     const group = this.#group
     this.#group = new ChangeGroup()
-    // Building the statements is our part of the work: it is done while the target is busy with its own.
-    const statements = group.take()
-    const counts = this.#parts ? sum(this.#parts.counts, group.counts) : group.counts
-    const oldestCommit = this.#parts?.oldestCommit ?? group.oldestCommit
-    this.#parts = commit ? undefined : { counts, oldestCommit }
-    await this.settled()
-    const end = commit ? { endLsn: group.endLsn!, counts } : undefined
-    const writing: Writing = { done: Promise.resolve(), oldestCommit, tailLsn: group.tailLsn }
-    writing.done = transaction.write(statements, end).then(
-      (missed) => {
-        this.#writing = undefined
-        missed.forEach((rows) => this.#options.onMissed(rows))
-        if (end) {
-          this.applied = sum(this.applied, counts)
-          this.#reached(writing.tailLsn ?? end.endLsn)
-        }
-        stream.wake()
-      },
-      (error: unknown) => {
-        this.#failure = { error }
-        stream.wake()
-      },
-    )
-    this.#writing = writing
+    return this.#writer.write(group, commit)
   }
 }

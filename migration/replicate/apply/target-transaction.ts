@@ -38,6 +38,13 @@ function refusal(cause: unknown): string {
   return `${message}${detail?.startsWith('Key (') === true ? ` ${detail}` : ''} (SQLSTATE ${code})`
 }
 
+export interface Written {
+  /** Rows that were not there. */
+  missed: MissedRows[]
+  /** All that has been committed so far is on the target's disk, or {@link StatementRefused}. */
+  durable: Promise<void>
+}
+
 /** How far the group moves the progress row. */
 export interface GroupEnd {
   endLsn: Lsn
@@ -49,7 +56,7 @@ export interface GroupEnd {
  * several parts, and becomes visible as a whole together with the progress row.
  *
  * Statements go out without waiting for each other's results; the commit goes out when every result is in and
- * has been checked.
+ * has been checked, and the commit before is done.
  */
 export class TargetTransaction {
   readonly #session: Connection
@@ -58,6 +65,10 @@ export class TargetTransaction {
   readonly #prepared: PreparedStatements
   #open = false
   #missed = 0
+  /** The last commit that was sent; what comes next is sent behind it, and committed when it is done. */
+  #committing: Promise<void> = Promise.resolve()
+  /** Why nothing more may be sent. */
+  #broken: { error: unknown } | undefined
   /** Definitions of tables have been changed, and that is not committed. */
   altered = false
 
@@ -70,13 +81,13 @@ export class TargetTransaction {
   }
 
   /**
-   * Writes a part; with an end, also commits.
+   * Writes a part; with an end, also sends the commit, and does not wait for it: the next part may be sent while
+   * the target's disk is busy with this one.
    *
-   * @returns rows that were not there
    * @throws {StatementRefused} nothing of the group has been written
    * @throws {MigrationError} LeaseLost, ProgressConflict
    */
-  async write(statements: readonly Statement[], end?: GroupEnd): Promise<MissedRows[]> {
+  async write(statements: readonly Statement[], end?: GroupEnd): Promise<Written> {
     const sent: { statement?: Statement; result: Promise<QueryResult> }[] = []
     const failed = new AbortController()
     const send = (result: Promise<QueryResult>, statement?: Statement): void => {
@@ -90,18 +101,18 @@ export class TargetTransaction {
       send(this.#session.query('begin; set constraints all deferred'))
     }
     for (const statement of statements) {
+      // What follows a failure fails as well; behind a refused commit it would even succeed.
+      if (failed.signal.aborted || this.#broken) break
       const { sql, params, copy } = statement
       if (copy) {
         const { result, sent: handedOver } = copyIn(this.#session, sql, copy)
         send(result, statement)
         await handedOver
       } else send(params.length > 0 ? this.#prepared.query(sql, params) : this.#session.query(sql), statement)
-      // What follows a failure fails as well.
-      if (failed.signal.aborted) break
     }
+    const isWhole = !failed.signal.aborted && !this.#broken
     // The fence last: it holds the lease's row until the commit, and a group may take long.
-    const ending =
-      end && !failed.signal.aborted ? [this.#moveProgress(end), checkFence(this.#session, this.#lease)] : []
+    const ending = end && isWhole ? [this.#moveProgress(end), checkFence(this.#session, this.#lease)] : []
     const results = await Promise.allSettled(sent.map(({ result }) => result))
     const ended = await Promise.allSettled(ending)
     const missed: MissedRows[] = []
@@ -111,8 +122,12 @@ export class TargetTransaction {
       if (statement) missed.push(...this.#checkRows(statement, result.value.rowCount ?? 0))
     }
     for (const result of ended) if (result.status === 'rejected') throw await this.#refuse(undefined, result.reason)
-    if (end) await this.#commit()
-    return missed
+    await this.#committing
+    if (end) {
+      this.#committing = this.#commit()
+      this.#committing.catch(() => {})
+    }
+    return { missed, durable: this.#committing }
   }
 
   /**
@@ -121,6 +136,7 @@ export class TargetTransaction {
    * @throws {StatementRefused}
    */
   async alter(statements: readonly Statement[]): Promise<void> {
+    await this.#committing
     this.altered = true
     await this.write(statements)
   }
@@ -182,25 +198,29 @@ export class TargetTransaction {
   }
 
   async #commit(): Promise<void> {
-    if (this.#missed > 0) {
-      await this.#session.query('update pgflex.progress set missed = missed + $2 where slot = $1', [
-        this.#slot,
-        this.#missed,
-      ])
-    }
+    const session = this.#session
+    const counted =
+      this.#missed > 0
+        ? session.query('update pgflex.progress set missed = missed + $2 where slot = $1', [this.#slot, this.#missed])
+        : undefined
+    counted?.catch(() => {})
+    const committed = session.query('commit')
+    this.#open = false
     try {
-      const { command } = await this.#session.query('commit')
+      await counted
+      const { command } = await committed
       if (command !== 'COMMIT') throw new Error(`The target answered COMMIT with ${command}.`)
     } catch (error) {
+      this.#broken = { error }
       // Deferred constraints are checked here.
       throw await this.#refuse(undefined, error)
     }
-    this.#open = false
     this.altered = false
   }
 
   /** Tells a refused statement, after which the session goes on, from a broken session. */
   async #refuse(statement: Statement | undefined, cause: unknown): Promise<unknown> {
+    this.#broken ??= { error: cause }
     if (sqlState(cause) === undefined || isTransient(cause)) return cause
     await this.rollback()
     return new StatementRefused(statement, cause)
