@@ -115,6 +115,7 @@ export async function followStream(slice: Slice): Promise<SliceReason> {
   const reporting = new AbortController()
   let reportFailure: { error: unknown } | undefined
   let catalogLimit = Infinity
+  let asked = 0
   // What is read and not handled when the end has come is handled after all if it is not the end yet.
   let messages: Iterator<StreamMessage> = [][Symbol.iterator]()
   let taken = true
@@ -162,7 +163,11 @@ export async function followStream(slice: Slice): Promise<SliceReason> {
         await record(applier.position)
         return reason
       }
-      if (end.until !== undefined && applier.isIdle) stream.ping()
+      // Each answer ends a wait of this loop: without a pause, question and answer would follow each other.
+      if (end.until !== undefined && applier.isIdle && performance.now() - asked >= HURRY_MS) {
+        asked = performance.now()
+        stream.ping()
+      }
     }
   } catch (error) {
     // What pgoutput says of a publication that it does not find, before PostgreSQL 18.

@@ -5,11 +5,11 @@ import type { GroupEnd, MissedRows, TargetTransaction } from './target-transacti
 
 export interface GroupWriterOptions {
   transaction: Pick<TargetTransaction, 'write'>
-  onMissed(missed: MissedRows): void
+  onMissed: (missed: MissedRows) => void
   /** Everything that the source committed before it is durable on the target. */
-  onReached(lsn: Lsn): void
+  onReached: (lsn: Lsn) => void
   /** Something has been done, or has failed. */
-  onProgress(): void
+  onProgress: () => void
 }
 
 /** A group, or a part of a large transaction, on its way to the target. */
