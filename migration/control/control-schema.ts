@@ -102,6 +102,17 @@ const DEFINITION = `
     primary key (schema_name, table_name)
   );
 
+  -- Large objects by ranges of their oids, and which of them are as on the source; see load/large-objects.ts.
+  create table if not exists pgflex.large_object_range (
+    pass            text    not null,  -- the load, or an attempt to cut over: each looks at all of them
+    lower           bigint  not null,  -- exclusive
+    upper           bigint  not null,  -- inclusive
+    done            boolean not null default false,
+    objects_written bigint  not null default 0,  -- made, changed or dropped
+    bytes_written   bigint  not null default 0,
+    primary key (pass, lower)
+  );
+
   -- How far the target is: one row for the slot of this database. It moves in the transaction that applies.
   create table if not exists pgflex.progress (
     slot         text    primary key,

@@ -1,4 +1,5 @@
 import type { Connection } from '../connect.ts'
+import { readLargeObjectFacts, type LargeObjectFacts } from '../load/large-object-facts.ts'
 
 /** What validation needs to know of one database. */
 export interface SourceDatabaseFacts {
@@ -15,7 +16,7 @@ export interface SourceDatabaseFacts {
   withoutIdentity: string[]
   foreignTables: string[]
   unloggedTables: string[]
-  largeObjects: number
+  largeObjects: LargeObjectFacts
   preparedTransactions: number
   userCollations: string[]
 }
@@ -47,11 +48,13 @@ export async function readSourceDatabaseFacts(connection: Connection): Promise<S
                                   and (relreplident = 'n' or relreplident = 'd' and not has_key or relreplident = 'i' and not has_identity_index)),
       'foreignTables',        (select coalesce(json_agg(name order by name), '[]') from relation where relkind = 'f'),
       'unloggedTables',       (select coalesce(json_agg(name order by name), '[]') from relation where relkind = 'r' and relpersistence = 'u'),
-      'largeObjects',         (select count(*) from pg_largeobject_metadata),
       'preparedTransactions', (select count(*) from pg_prepared_xacts where database = current_database()),
       'userCollations',       (select coalesce(json_agg(collname order by collname), '[]') from pg_collation as c join pg_namespace as n on n.oid = c.collnamespace where n.nspname <> 'pg_catalog')
     ) as facts`)
-  return JSON.parse(rows[0]!.facts) as SourceDatabaseFacts
+  return {
+    ...(JSON.parse(rows[0]!.facts) as Omit<SourceDatabaseFacts, 'largeObjects'>),
+    largeObjects: await readLargeObjectFacts(connection),
+  }
 }
 
 /** The extensions that the target could create. */
