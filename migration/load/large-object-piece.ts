@@ -16,7 +16,7 @@ export interface Chunk {
 }
 
 /** Both servers hold a piece in memory, and one is more than round trips cost; a multiple of the page of 2 kB. */
-export const PIECE_BYTES = 1024 ** 2
+export const PIECE_BYTES = 256 * 1024
 /** What a crash costs, for each lane; a few seconds. */
 export const CHUNK_BYTES = 64 * 1024 ** 2
 
