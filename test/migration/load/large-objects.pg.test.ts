@@ -1,7 +1,11 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { DatabaseContext } from '../../../migration/context.ts'
 import { acquireLease, type Lease } from '../../../migration/control/lease.ts'
+import { copyLargeObjects, type LargeObjectPass } from '../../../migration/load/copy-large-objects.ts'
+import { openCopySessions } from '../../../migration/load/copy-session.ts'
+import { storeRanges } from '../../../migration/load/large-object-range.ts'
 import { copyLargeObjectsAgain, loadLargeObjects } from '../../../migration/load/large-objects.ts'
+import { readTargetRoles } from '../../../migration/schema/roles.ts'
 import { readDatabaseStatus } from '../../../migration/store/migrations.ts'
 import { APP_USER, SOURCE_USER, startServerPair, TARGET_USER, type ServerPair } from '../../support/servers.ts'
 import { createLoadDatabase, expectNoLeaks, undrained } from './load-database.ts'
@@ -175,8 +179,13 @@ test('a holder that has lost its lease commits nothing more', async () => {
   const { context } = migration
   await using session = await context.target('cutover lease')
   await using lease = (await acquireLease(session, 'cutover')) as Lease
-  await onTarget('fenced', `update pgflex.lease set fence = fence + 1`)
+  await using sessions = await openCopySessions(context, 'test')
+  const range = { lower: 0, upper: 40_000 }
+  await storeRanges(session, lease, 'test', [range])
+  const pass: LargeObjectPass = { pass: 'test', lease, roles: await readTargetRoles(session), digest: 'md5' }
+  await onTarget('fenced', 'update pgflex.lease set fence = fence + 1')
+  await expect(copyLargeObjects(sessions, range, pass)).rejects.toMatchObject({ code: 'LeaseLost' })
   await expect(copyLargeObjectsAgain(context, lease, 'now')).rejects.toMatchObject({ code: 'LeaseLost' })
-  const deaf: Lease = { ...lease, addSession: async () => {}, fence: String(Number(lease.fence) + 1) }
-  expect(await copyLargeObjectsAgain(context, deaf, 'now')).toMatchObject({ objects: 1202 })
+  await sessions.cut()
+  expect(await describeLargeObjects(pair.target, 'fenced')).toEqual({})
 })
