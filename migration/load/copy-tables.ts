@@ -6,6 +6,7 @@ import { copyFormat, serverFacts } from './copy-format.ts'
 import { copyLane, pause, type CopyRun, type PlannedCopy } from './copy-lane.ts'
 import { endPredecessors } from './copy-session.ts'
 import { leaveOutDropped } from './dropped-table.ts'
+import { reportInterrupted } from './interrupted-tables.ts'
 import { startLoadProgress } from './load-progress.ts'
 import { offlineStreams } from './load-jobs.ts'
 import { exportOfflineSnapshot } from './offline-snapshot.ts'
@@ -79,6 +80,7 @@ async function copyBatches(activity: Activity): Promise<void> {
     await using lease = claimed.lease
     const signal = AbortSignal.any([context.draining, lease.lost])
     await endPredecessors(control, lease.name)
+    await reportInterrupted(context, control, claimed.batch)
     await using snapshot = await exportSlotSnapshot(context, lease.name, signal)
     const run: CopyRun = { ...activity, control, lease, snapshot, progress, signal, queue: [] }
     run.queue.push(...(await planCopies(run, await openTables(control, claimed.batch))))
@@ -113,6 +115,7 @@ async function copyOffline(activity: Activity): Promise<void> {
   await using lease = await acquireLease(leasing, 'copy-offline')
   if (!lease || (await openTables(control)).length === 0) return
   await endPredecessors(control, lease.name)
+  await reportInterrupted(context, control)
   const failed = new AbortController()
   const signal = AbortSignal.any([context.draining, lease.lost, failed.signal])
   await using snapshot = await exportOfflineSnapshot(context)
