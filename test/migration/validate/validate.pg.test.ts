@@ -58,6 +58,26 @@ test('ordinary roles pass, with warnings about tables that cannot be followed in
   ])
 })
 
+test('large objects are told, and those that may not be read fail with the statements that allow it', async () => {
+  await createSourceDatabase(pair, 'photos', `select lo_from_bytea(20000 + n, 'photo') from generate_series(1, 8) as n`)
+  await using migration = await createTestMigration(pair, 'photos', { key: 'photos' })
+  const told = /^Warning Large objects are not in the change stream; 8 of them are compared at cutover/
+  expect((await findings(migration)).messages).toEqual([expect.stringMatching(told)])
+  await using admin = await pair.source.connect('photos')
+  await admin.query(`do $$ begin
+    for n in 20002..20007 loop execute format('alter large object %s owner to postgres', n); end loop; end $$`)
+  const { proceed, messages } = await findings(migration)
+  expect(proceed).toBe(false)
+  expect(messages).toEqual([
+    expect.stringMatching(told),
+    expect.stringMatching(
+      /^Failed 603110: User "migrator" may not read these large objects: 20002, 20003, 20004, 20005, 20006 and 1 more\. Run on the source: grant select on large object 20002 to "migrator";/,
+    ),
+  ])
+  await admin.query(`grant select on large object 20002 to public`)
+  expect((await findings(migration)).messages[1]).toMatch(/20003, 20004, 20005, 20006, 20007\./)
+})
+
 test('a wrong password is told with its side, and never printed', async () => {
   await using migration = await createTestMigration(pair, 'shop')
   await migration.surroundings.secrets.set(passwordName(migration.context.key, 'target'), 'wrong-s3cr3t')
