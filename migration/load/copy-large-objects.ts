@@ -14,7 +14,8 @@ import { listLargeObjects, type LargeObject } from './large-object.ts'
 export interface LargeObjectPass {
   /** Names the pass in pgflex.large_object_range. */
   pass: string
-  lease: Pick<Lease, 'name' | 'fence'>
+  /** Their fences are checked before each commit. */
+  leases: Pick<Lease, 'name' | 'fence'>[]
   roles: TargetRoles
   digest: Digest
   /** An exported snapshot to read under; without it, each range is read under one of its own. */
@@ -53,7 +54,7 @@ export async function copyLargeObjects(
     await copyPieces({ reader, writer }, pieces)
     await truncate(writer, chunk, target)
     await describe(writer, chunk, target, pass.roles)
-    await checkFence(writer, pass.lease)
+    for (const lease of pass.leases) await checkFence(writer, lease)
     const touched = new Set(pieces.map(({ oid }) => oid))
     objects += chunk.complete.filter(({ oid }) => touched.has(oid) || missing.has(oid)).length
     const bytes = pieces.reduce((sum, { length }) => sum + length, 0)

@@ -41,7 +41,7 @@ export function rangesBetween(...bounds: number[][]): LargeObjectRange[] {
 /** Writes down the ranges of a pass over all large objects; one that has begun keeps its ranges. */
 export async function storeRanges(
   target: Connection,
-  lease: Fence,
+  leases: Fence[],
   pass: string,
   ranges: readonly LargeObjectRange[],
 ): Promise<void> {
@@ -57,7 +57,7 @@ export async function storeRanges(
         [pass, ranges.map(({ lower }) => lower), ranges.map(({ upper }) => upper)],
       )
     }
-    await checkFence(target, lease)
+    for (const lease of leases) await checkFence(target, lease)
     await target.query('commit')
   } catch (error) {
     await target.query('rollback').catch(() => {})

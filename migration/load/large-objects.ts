@@ -42,8 +42,9 @@ export async function loadLargeObjects(context: DatabaseContext): Promise<{ fini
   await using control = await context.target('large-objects control')
   if (await isStepDone(control, STEP)) return { finished: true }
   await using leasing = await context.target('large-objects lease')
-  await using lease = await acquireLease(leasing, PURPOSE)
-  if (!lease) throw new MigrationError('Busy', 'Another copy of the large objects is at work.', { retryable: true })
+  await using lease = await takeLease(leasing)
+  // Whoever had it may have ended meanwhile; a cutover may have come after them.
+  if (await isStepDone(control, STEP)) return { finished: true }
   await endPredecessors(control, PURPOSE)
   const facts = await sourceFacts(context)
   const online = context.record.properties.migrationMode === 'Online'
@@ -52,7 +53,7 @@ export async function loadLargeObjects(context: DatabaseContext): Promise<{ fini
     await using snapshot = online ? undefined : await exportOfflineSnapshot(context)
     // Under another snapshot, what was done before has to be compared anew.
     const pass = snapshot === undefined ? 'load' : `load ${lease.fence}`
-    await copyAll(context, control, lease, { pass, ...(snapshot === undefined ? {} : { snapshot: snapshot.name }) })
+    await copyAll(context, control, [lease], { pass, ...(snapshot === undefined ? {} : { snapshot: snapshot.name }) })
     if (context.draining.aborted) return { finished: false }
     const { objects, bytes } = await passSums(control, pass)
     if (facts.unreadable.objects > 0 && !online) throw unreadable(context, facts)
@@ -87,12 +88,21 @@ export async function copyLargeObjectsAgain(
   const facts = await sourceFacts(context)
   if (facts.unreadable.objects > 0) throw unreadable(context, facts)
   await using control = await context.target('large-objects control')
+  await using leasing = await context.target('large-objects lease')
+  // A copy of the load that stood still until now must not wake up and write what it read before the freeze.
+  await using own = await takeLease(leasing)
   await endPredecessors(control, PURPOSE)
   const pass = `cutover ${attempt}`
-  await copyAll(context, control, lease, { pass })
+  await copyAll(context, control, [lease, own], { pass })
   context.draining.throwIfAborted()
   const { objects, bytes } = await passSums(control, pass)
   return { objects, bytes }
+}
+
+async function takeLease(leasing: Connection): Promise<Lease> {
+  const lease = await acquireLease(leasing, PURPOSE)
+  if (lease) return lease
+  throw new MigrationError('Busy', 'Another copy of the large objects is at work.', { retryable: true })
 }
 
 async function sourceFacts(context: DatabaseContext): Promise<LargeObjectFacts> {
@@ -122,36 +132,36 @@ async function warn(context: DatabaseContext, control: Connection, facts: LargeO
 async function copyAll(
   context: DatabaseContext,
   control: Connection,
-  lease: Lease,
+  leases: Lease[],
   { pass, snapshot }: Pick<LargeObjectPass, 'pass' | 'snapshot'>,
 ): Promise<void> {
   let digest: Digest
   {
     await using source = await context.source('large-objects')
     const ranges = rangesBetween(await readBounds(source), await readBounds(control))
-    await storeRanges(control, lease, pass, ranges)
+    await storeRanges(control, leases, pass, ranges)
     digest = commonDigest(await Promise.all([source, control].map(versionOf)))
   }
   const work: LargeObjectPass = {
     pass,
-    lease,
+    leases,
     roles: await readTargetRoles(control),
     digest,
     ...(snapshot === undefined ? {} : { snapshot }),
   }
   const queue = await openRanges(control, pass)
   const failed = new AbortController()
-  const signal = AbortSignal.any([context.draining, lease.lost, failed.signal])
+  const signal = AbortSignal.any([context.draining, failed.signal, ...leases.map(({ lost }) => lost)])
   const lanes = Math.min(context.record.properties.pgflex.copyJobs ?? DEFAULT_COPY_JOBS, queue.length)
   const ended = await Promise.allSettled(
     Array.from({ length: lanes }, (_, lane) =>
-      copyLane(context, { lease, queue, signal, purpose: `${PURPOSE} ${lane}` }, work).catch((error: unknown) => {
+      copyLane(context, { leases, queue, signal, purpose: `${PURPOSE} ${lane}` }, work).catch((error: unknown) => {
         failed.abort()
         throw error
       }),
     ),
   )
-  if (lease.lost.aborted) throw lease.lost.reason
+  for (const { lost } of leases) if (lost.aborted) throw lost.reason
   if (context.draining.aborted) return
   // The first failure has cut the others off.
   const reasons = ended.flatMap((lane) => (lane.status === 'rejected' ? [lane.reason as unknown] : []))
@@ -162,7 +172,7 @@ async function copyAll(
 }
 
 interface Lane {
-  lease: Lease
+  leases: Lease[]
   /** Ranges that nobody has begun; lanes take from its front. */
   queue: LargeObjectRange[]
   signal: AbortSignal
@@ -171,12 +181,12 @@ interface Lane {
 }
 
 async function copyLane(context: DatabaseContext, lane: Lane, pass: LargeObjectPass): Promise<void> {
-  const { lease, queue, signal } = lane
+  const { leases, queue, signal } = lane
   const sessions: CopySessions = await openCopySessions(context, lane.purpose)
   const cut = (): void => void sessions.cut()
   signal.addEventListener('abort', cut)
   try {
-    await lease.addSession(sessions.writer)
+    for (const lease of leases) await lease.addSession(sessions.writer)
     for (let range = queue.shift(); range !== undefined; range = queue.shift()) {
       signal.throwIfAborted()
       await copyLargeObjects(sessions, range, pass).catch((error: unknown) => {

@@ -167,6 +167,8 @@ test('two loads at once, and one that was drained, leave each object there once'
   await expect(loadLargeObjects(undrained(context))).rejects.toMatchObject({ code: 'Busy', retryable: true })
   migration.drain()
   expect(await draining).toEqual({ finished: false })
+  // In a range that is done: Offline, all objects are of one moment, so it is looked at again.
+  await onSource('twice', `select lo_put(20001, 0, 'X')`)
   expect(await loadLargeObjects(undrained(context))).toEqual({ finished: true })
   await expectEqualLargeObjects(pair, 'twice')
   await expectNoLeaks(pair)
@@ -174,18 +176,51 @@ test('two loads at once, and one that was drained, leave each object there once'
 
 const PROGRESS = 'select from pgflex.large_object_range having count(*) filter (where done) > 0'
 
-test('a holder that has lost its lease commits nothing more', async () => {
+test('a holder that has lost a lease commits nothing more', async () => {
   await using migration = await createLoadDatabase(pair, 'fenced', { ddl: '', data: MANY })
   const { context } = migration
   await using session = await context.target('cutover lease')
   await using lease = (await acquireLease(session, 'cutover')) as Lease
   await using sessions = await openCopySessions(context, 'test')
   const range = { lower: 0, upper: 40_000 }
-  await storeRanges(session, lease, 'test', [range])
-  const pass: LargeObjectPass = { pass: 'test', lease, roles: await readTargetRoles(session), digest: 'md5' }
+  await storeRanges(session, [lease], 'test', [range])
+  const pass: LargeObjectPass = { pass: 'test', leases: [lease], roles: await readTargetRoles(session), digest: 'md5' }
   await onTarget('fenced', 'update pgflex.lease set fence = fence + 1')
   await expect(copyLargeObjects(sessions, range, pass)).rejects.toMatchObject({ code: 'LeaseLost' })
   await expect(copyLargeObjectsAgain(context, lease, 'now')).rejects.toMatchObject({ code: 'LeaseLost' })
   await sessions.cut()
   expect(await describeLargeObjects(pair.target, 'fenced')).toEqual({})
+})
+
+test('a load that stood still from before the freeze until after it writes nothing of what it has read', async () => {
+  await using migration = await createLoadDatabase(pair, 'frozen', { ddl: '', data: MANY })
+  const { context } = migration
+  await using session = await context.target('load lease')
+  const lease = (await acquireLease(session, 'large-objects')) as Lease
+  await using sessions = await openCopySessions(context, 'large-objects 0')
+  const range = { lower: 0, upper: 40_000 }
+  await storeRanges(session, [lease], 'load', [range])
+  // It has read its snapshot, and its lease runs out.
+  await using control = await context.target('test')
+  const stopped = await openCopySessions(context, 'large-objects 1')
+  await using _stopped = stopped
+  await stopped.reader.query(`begin isolation level repeatable read; select 1; select pg_export_snapshot()`)
+  const { rows } = await stopped.reader.query<{ name: string }>('select pg_export_snapshot() as name')
+  await onSource('frozen', `select lo_put(20001, 0, 'X')`)
+  await session.end()
+  expect(await copyAgain(context)).toMatchObject({ objects: 1202 })
+  const pass: LargeObjectPass = {
+    pass: 'load',
+    leases: [lease],
+    roles: await readTargetRoles(control),
+    digest: 'md5',
+    snapshot: rows[0]!.name,
+  }
+  // Its sessions were ended; so are those that it opens under the same lease.
+  await expect(copyLargeObjects(sessions, range, pass)).rejects.toThrow()
+  await sessions.cut()
+  await using others = await openCopySessions(context, 'test')
+  await expect(copyLargeObjects(others, range, pass)).rejects.toMatchObject({ code: 'LeaseLost' })
+  await others.cut()
+  await expectEqualLargeObjects(pair, 'frozen')
 })
