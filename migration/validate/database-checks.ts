@@ -49,6 +49,12 @@ function checkSchema(facts: SourceDatabaseFacts, { online }: DatabaseNeeds): Fin
       message: `Unlogged tables are not in the change stream; they are copied again at cutover: ${names(facts.unloggedTables)}.`,
     })
   }
+  if (facts.extensionTables.length > 0) {
+    findings.push({
+      state: 'Warning',
+      message: `Rows that were added to tables of extensions are not migrated: ${names(facts.extensionTables)}. Add them on the target before the cutover, for instance with pg_dump --data-only --table.`,
+    })
+  }
   if (online && facts.largeObjects.objects > 0) {
     findings.push({
       state: 'Warning',

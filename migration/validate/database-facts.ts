@@ -1,4 +1,5 @@
 import type { Connection } from '../connect.ts'
+import { listExtensionTables } from './extension-tables.ts'
 import { readLargeObjectFacts, type LargeObjectFacts } from '../load/large-object-facts.ts'
 
 /** What validation needs to know of one database. */
@@ -17,6 +18,8 @@ export interface SourceDatabaseFacts {
   foreignTables: string[]
   unloggedTables: string[]
   largeObjects: LargeObjectFacts
+  /** `schema.table` of extensions' tables with rows of the user: they are not migrated. */
+  extensionTables: string[]
   preparedTransactions: number
   userCollations: string[]
 }
@@ -52,8 +55,9 @@ export async function readSourceDatabaseFacts(connection: Connection): Promise<S
       'userCollations',       (select coalesce(json_agg(collname order by collname), '[]') from pg_collation as c join pg_namespace as n on n.oid = c.collnamespace where n.nspname <> 'pg_catalog')
     ) as facts`)
   return {
-    ...(JSON.parse(rows[0]!.facts) as Omit<SourceDatabaseFacts, 'largeObjects'>),
+    ...(JSON.parse(rows[0]!.facts) as Omit<SourceDatabaseFacts, 'largeObjects' | 'extensionTables'>),
     largeObjects: await readLargeObjectFacts(connection),
+    extensionTables: await listExtensionTables(connection),
   }
 }
 

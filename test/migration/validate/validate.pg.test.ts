@@ -78,6 +78,29 @@ test('large objects are told, and those that may not be read fail with the state
   expect((await findings(migration)).messages[1]).toMatch(/20003, 20004, 20005, 20006, 20007\./)
 })
 
+test('rows that the user added to tables of an extension are told', async () => {
+  await createSourceDatabase(
+    pair,
+    'extended',
+    `create table theirs (id int primary key); insert into theirs values (1), (100);
+     create table as_made (id int primary key); insert into as_made values (1);
+     create table closed (id int primary key)`,
+  )
+  await using admin = await pair.source.connect('extended')
+  // As pg_extension_config_dump does in the script of an extension.
+  await admin.query(`create extension citext; alter table closed owner to postgres;
+    alter extension citext add table theirs; alter extension citext add table as_made;
+    alter extension citext add table closed;
+    update pg_extension
+       set extconfig = array['theirs'::regclass, 'as_made'::regclass, 'closed'::regclass]::oid[],
+           extcondition = array['where id >= 100', 'where id >= 100', '']
+     where extname = 'citext'`)
+  await using migration = await createTestMigration(pair, 'extended', { key: 'extended' })
+  expect((await findings(migration)).messages).toEqual([
+    expect.stringMatching(/^Warning Rows that were added .* not migrated: public\.closed, public\.theirs\. Add them/),
+  ])
+})
+
 test('a wrong password is told with its side, and never printed', async () => {
   await using migration = await createTestMigration(pair, 'shop')
   await migration.surroundings.secrets.set(passwordName(migration.context.key, 'target'), 'wrong-s3cr3t')
