@@ -24,19 +24,18 @@ export interface LargeObject {
 
 /**
  * May our role do this to large object m? has_largeobject_privilege is new in PostgreSQL 18, so this is what the
- * server itself does: the owner has no more rights than the list gives it.
+ * server itself does: the owner has no more rights than the list gives it, and all of them where there is no list.
  * https://www.postgresql.org/docs/current/ddl-priv.html
  */
 export function mayAccess(privilege: 'SELECT' | 'UPDATE'): string {
   return `(current_setting('is_superuser') = 'on'
        or current_setting('lo_compat_privileges') = 'on'
-       or exists (select
-                    from aclexplode(${ACCESS_LIST}) as a
-                   where a.privilege_type = '${privilege}'
-                     and case when a.grantee = 0 then true else pg_has_role(a.grantee, 'usage') end))`
+       or case when m.lomacl is null then pg_has_role(m.lomowner, 'usage')
+               else exists (select
+                              from aclexplode(m.lomacl) as a
+                             where a.privilege_type = '${privilege}'
+                               and case when a.grantee = 0 then true else pg_has_role(a.grantee, 'usage') end) end)`
 }
-
-const ACCESS_LIST = `coalesce(m.lomacl, acldefault('L', m.lomowner))`
 
 /** INV_READ of libpq-fs.h; INV_WRITE is in copy-large-objects.ts. */
 const INV_READ = 0x40000
@@ -51,7 +50,7 @@ const RIGHTS = `
                               else pg_get_userbyid(a.grantee) end as grantee,
                          case a.privilege_type when 'SELECT' then 'r' else 'w' end
                            || case when bool_or(a.is_grantable and a.grantee <> m.lomowner) then '*' else '' end as privilege
-                    from aclexplode(${ACCESS_LIST}) as a
+                    from aclexplode(m.lomacl) as a
                    group by a.grantee, a.privilege_type) as p
            group by p.grantee) as g`
 
@@ -74,11 +73,14 @@ export async function listLargeObjects(
                  then (select lo_lseek64(o.fd, 0, ${FROM_END}) + lo_close(o.fd)
                          from (select lo_open(m.oid, ${INV_READ}) as fd offset 0) as o)
                  else 0 end as size
-       from (select m.oid, pg_get_userbyid(m.lomowner) as owner, (${RIGHTS}) as rights,
-                    obj_description(m.oid, 'pg_largeobject') as comment,
+       from (select m.oid, pg_get_userbyid(m.lomowner) as owner,
+                    case when m.lomacl is null then '{"${OWNER}": "rw"}' else (${RIGHTS}) end as rights,
+                    d.description as comment,
                     ${mayAccess('SELECT')} as readable,
                     ${mayAccess('UPDATE')} as writable
                from pg_largeobject_metadata as m
+               left join pg_description as d
+                 on d.objoid = m.oid and d.classoid = 'pg_largeobject'::regclass and d.objsubid = 0
               where m.oid > $1::int8::oid and m.oid <= $2::int8::oid
              offset 0) as m
       order by m.oid`,

@@ -159,8 +159,9 @@ test('a target database counts as occupied when it holds an object and is not ou
   await createTargetDatabase(pair, 'empty')
   await createTargetDatabase(pair, 'occupied')
   await createTargetDatabase(pair, 'ours')
+  await createTargetDatabase(pair, 'photos')
   await using migration = await createTestMigration(pair, 'empty', {
-    properties: { dbsToMigrate: ['empty', 'occupied', 'ours', 'absent'] },
+    properties: { dbsToMigrate: ['empty', 'occupied', 'ours', 'photos', 'absent'] },
   })
   const context = await serverContext(migration.surroundings, migration.context.key)
   for (const database of ['occupied', 'ours']) {
@@ -168,5 +169,9 @@ test('a target database counts as occupied when it holds an object and is not ou
     await target.query('create table public.t ()')
     if (database === 'ours') await createControlSchema(target, context.key)
   }
-  expect(await findOccupiedDatabases(context)).toEqual(['occupied'])
+  {
+    await using target = await context.connect('target', 'photos', 'test')
+    await target.query('select lo_create(0)')
+  }
+  expect((await findOccupiedDatabases(context)).toSorted()).toEqual(['occupied', 'photos'])
 })
