@@ -1,15 +1,17 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import pg from 'pg'
 import { copyNative, installedBinaries, isReachable } from './postgres-binaries.ts'
 
 /** A PostgreSQL server of its own in a temporary folder; it ends and goes with `await using` or {@link stop}. */
 export interface EmbeddedServer extends AsyncDisposable {
   major: number
+  /** The data directory. */
+  data: string
   host: string
   port: number
   /** The superuser `postgres` and its password. */
@@ -32,6 +34,10 @@ export interface EmbeddedServerOptions {
   settings?: Record<string, string>
   /** Lines of pg_hba.conf in place of password authentication for everybody. */
   hba?: string[]
+  /** Begins as a standby on a copy of this server's data; shut it down, or kill it, before. */
+  standbyOf?: Pick<EmbeddedServer, 'data' | 'password'>
+  /** The copy has the replication slots too, which a base backup leaves out. */
+  withSlots?: boolean
 }
 
 const DEFAULT_SETTINGS: Record<string, string> = {
@@ -52,7 +58,7 @@ export async function startEmbeddedServer(major: number, options: EmbeddedServer
   const installed = installedBinaries(major)
   const folder = mkdtempSync(join(tmpdir(), `pgflex-pg${major}-`))
   const data = join(folder, 'data')
-  const password = randomBytes(12).toString('hex')
+  const password = options.standbyOf?.password ?? randomBytes(12).toString('hex')
   const identity = serverIdentity()
   const passwordFile = join(folder, 'password')
   writeFileSync(passwordFile, password)
@@ -69,26 +75,30 @@ export async function startEmbeddedServer(major: number, options: EmbeddedServer
     TZ: 'UTC',
   }
   const spawnOptions = { env: environment, cwd: folder, ...identity }
-  const initdb = spawnSync(
-    binary('initdb'),
-    [
-      '-D',
-      data,
-      '-U',
-      'postgres',
-      '-A',
-      'scram-sha-256',
-      `--pwfile=${passwordFile}`,
-      '-E',
-      'UTF8',
-      '--locale=C',
-      '--no-sync',
-    ],
-    { ...spawnOptions, encoding: 'utf8' },
-  )
-  if (initdb.status !== 0) {
-    rmSync(folder, { recursive: true, force: true })
-    throw new Error(`initdb of PostgreSQL ${major} failed: ${initdb.error?.message ?? initdb.stderr}`)
+  if (options.standbyOf) {
+    copyData(options.standbyOf.data, data, { withSlots: options.withSlots === true, identity })
+  } else {
+    const initdb = spawnSync(
+      binary('initdb'),
+      [
+        '-D',
+        data,
+        '-U',
+        'postgres',
+        '-A',
+        'scram-sha-256',
+        `--pwfile=${passwordFile}`,
+        '-E',
+        'UTF8',
+        '--locale=C',
+        '--no-sync',
+      ],
+      { ...spawnOptions, encoding: 'utf8' },
+    )
+    if (initdb.status !== 0) {
+      rmSync(folder, { recursive: true, force: true })
+      throw new Error(`initdb of PostgreSQL ${major} failed: ${initdb.error?.message ?? initdb.stderr}`)
+    }
   }
   rmSync(passwordFile)
   const settings = { ...DEFAULT_SETTINGS, ...options.settings }
@@ -167,7 +177,11 @@ export async function startEmbeddedServer(major: number, options: EmbeddedServer
   async function kill(): Promise<void> {
     const child = process_
     if (!child || child.exitCode !== null || child.signalCode !== null) return
-    if (process.platform === 'linux') for (const pid of childrenOf(child.pid!)) signal(pid, 'SIGKILL')
+    if (process.platform === 'linux') {
+      // So that it starts no session meanwhile, which would outlive it and keep its successor from the shared memory.
+      child.kill('SIGSTOP')
+      for (const pid of childrenOf(child.pid!)) signal(pid, 'SIGKILL')
+    }
     child.kill('SIGKILL')
     await ended(child)
     rmSync(join(data, 'postmaster.pid'), { force: true })
@@ -194,6 +208,7 @@ export async function startEmbeddedServer(major: number, options: EmbeddedServer
   }
   return {
     major,
+    data,
     host: '127.0.0.1',
     port,
     user: 'postgres',
@@ -205,6 +220,21 @@ export async function startEmbeddedServer(major: number, options: EmbeddedServer
     stop,
     [Symbol.asyncDispose]: stop,
   }
+}
+
+/** Copies a data directory, file by file; the server that starts on the copy is a standby. */
+function copyData(
+  from: string,
+  to: string,
+  { withSlots, identity }: { withSlots: boolean; identity: { uid: number; gid: number } | undefined },
+): void {
+  cpSync(from, to, { recursive: true, filter: (path) => withSlots || dirname(path) !== join(from, 'pg_replslot') })
+  rmSync(join(to, 'postmaster.pid'), { force: true })
+  writeFileSync(join(to, 'standby.signal'), '')
+  for (const entry of ['', ...readdirSync(to, { recursive: true, encoding: 'utf8' })]) {
+    if (identity) chownSync(join(to, entry), identity.uid, identity.gid)
+  }
+  chmodSync(to, 0o700)
 }
 
 /** PostgreSQL refuses to run as root: another user id takes over, that of "nobody" unless there is a better one. */

@@ -42,6 +42,8 @@ const SESSION_SETTINGS: Record<string, string> = {
   extra_float_digits: '3',
   bytea_output: 'hex',
   xmloption: 'content',
+  // The text of regclass, regtype and their like.
+  quote_all_identifiers: 'off',
   // The text of money; C carries the stored number, whatever the locales of the two sides.
   lc_monetary: 'C',
   // Off, NULL inside an array would be read as the word.
@@ -67,6 +69,15 @@ const NO_TIMEOUTS = `
   select set_config(name, '0', false)
     from pg_catalog.pg_settings
    where name in ('transaction_timeout', 'idle_session_timeout')`
+
+/**
+ * A SQL_ASCII database holds the bytes that its clients once sent, in whatever encoding. To a client that says
+ * UTF8 the server refuses all of them that are no UTF-8, in both directions; to one that says SQL_ASCII it passes
+ * them as they are. https://www.postgresql.org/docs/current/multibyte.html
+ */
+const NO_ENCODING = `
+  select set_config('client_encoding', 'SQL_ASCII', false)
+   where current_setting('server_encoding') = 'SQL_ASCII'`
 
 /** Long enough for a distant server with TLS, short enough to tell a wrong address within a minute. */
 const CONNECT_TIMEOUT_MS = 15_000
@@ -137,7 +148,7 @@ async function open(config: pg.ClientConfig): Promise<Connection> {
   client.on('error', () => {})
   try {
     await client.connect()
-    if (config.options !== '') await client.query(NO_TIMEOUTS)
+    if (config.options !== '') await client.query(`${NO_TIMEOUTS} union all ${NO_ENCODING}`)
   } catch (error) {
     await client.end().catch(() => {})
     throw error

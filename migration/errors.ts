@@ -54,7 +54,9 @@ export function toFailure(error: unknown): Failure {
 
 /** The SQLSTATE of a PostgreSQL error, or undefined. https://www.postgresql.org/docs/current/errcodes-appendix.html */
 export function sqlState(error: unknown): string | undefined {
-  const code = (error as { code?: unknown } | null | undefined)?.code
+  const { code, errno } = (error ?? {}) as { code?: unknown; errno?: unknown }
+  // The system's own errors have five letters too, such as EPIPE of a connection that was lost while writing.
+  if (errno !== undefined) return undefined
   return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : undefined
 }
 

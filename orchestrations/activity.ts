@@ -24,7 +24,14 @@ const FINAL = new Set([
   'MigrationMissing',
   'ProtocolViolation',
   'PublicationMissing',
+  'SlotIdleTimeout',
+  'SlotInvalidated',
   'SlotLost',
+  'SlotNotFailedOver',
+  'SlotRowsRemoved',
+  'SlotWalLevel',
+  'SlotWalRemoved',
+  'SourceDiverged',
 ])
 
 /** Attempts that a failure which may go away is given; `forever` goes on at the longest pause. */

@@ -101,6 +101,7 @@ const DEFINITION = `
     schema_name  text    not null,
     table_name   text    not null,
     batch        int     not null,
+    ranges       int     not null default 1,   -- in how many it is copied at most
     state        text    not null default 'queued' check (state in ('queued', 'loading', 'completed', 'errored')),
     snapshot_lsn pg_lsn,           -- P(t): changes that commit at or after it are applied
     rows_total   bigint  not null default 0,   -- estimate of the source's catalog
@@ -113,6 +114,35 @@ const DEFINITION = `
     primary key (schema_name, table_name)
   );
 
+  -- Which columns of the source the columns of each table are; see replicate/schema-change/. It changes in the
+  -- transaction that brings a change of the definition.
+  create table if not exists pgflex.table_shape (
+    schema_name text  not null,
+    table_name  text  not null,
+    shape       json  not null, -- its text is compared
+    primary key (schema_name, table_name)
+  );
+
+  -- The ranges of large tables that are being copied: one that is done is in the table. They go, and the rows with them,
+  -- when the copy of the table begins anew; see load/table-range-copy.ts.
+  create table if not exists pgflex.table_range (
+    id           bigint  generated always as identity primary key,
+    schema_name  text    not null,
+    table_name   text    not null,
+    method       text    not null check (method in ('pages', 'key')),
+    lower        bigint,           -- inclusive
+    upper        bigint,           -- exclusive
+    snapshot     text    not null, -- on the source
+    snapshot_lsn pg_lsn,
+    lease        text    not null, -- of whoever has begun the copy, and keeps its snapshot open
+    fence        bigint  not null,
+    done         boolean not null default false,
+    done_by      text,             -- application_name of the session that has copied it
+    rows_done    bigint  not null default 0,
+    bytes_done   bigint  not null default 0
+  );
+  create index if not exists table_range_table on pgflex.table_range (schema_name, table_name);
+
   -- How far the target is: one row for the slot of this database. It moves in the transaction that applies.
   create table if not exists pgflex.progress (
     slot         text    primary key,
@@ -124,6 +154,15 @@ const DEFINITION = `
     truncates    bigint  not null default 0,
     transactions bigint  not null default 0,
     missed       bigint  not null default 0
+  );
+
+  -- The source that is followed; see replicate/followed-source.ts.
+  create table if not exists pgflex.source (
+    slot              text        primary key,
+    system_identifier text        not null,
+    timelines         jsonb       not null,
+    acknowledged_lsn  pg_lsn      not null,  -- nothing after it has been acknowledged to the slot
+    caught_up_at      timestamptz not null   -- by the source's clock: the target had everything of that time
   );
 
   -- Points of the plots.

@@ -7,6 +7,7 @@ import { copyLargeObjectsAgain } from '../load/large-objects.ts'
 import { formatLsn, parseLsn, type Lsn } from '../lsn.ts'
 import { findUnfollowedTables } from '../replicate/unfollowed-tables.ts'
 import { replicateSlice } from '../replicate/replicate-slice.ts'
+import { replanStatements } from '../replicate/schema-change/replan-statements.ts'
 import { applyPostData } from '../schema/apply-post-data.ts'
 import { restoreIdentityColumns } from '../schema/identity-columns.ts'
 import { reportPostData } from '../schema/report-post-data.ts'
@@ -74,6 +75,7 @@ async function bringAcross(
     await steps.run('check tables', () => refuseUnfollowedTables(context))
     await steps.run('drain', async () => {
       await drain(context, parseLsn((await steps.detail<{ lsn: string }>('take LSN'))!.lsn))
+      await replanStatements(context)
     })
     await steps.run('unfollowed tables', () => copyUnfollowedTables(context, lease))
     await steps.run('large objects', () => copyLargeObjectsAgain(context, lease, steps.attempt))

@@ -24,7 +24,9 @@ const SAFE_TYPES = (
   'date time timetz timestamp timestamptz interval ' +
   'inet cidr macaddr macaddr8 bit varbit pg_lsn tsvector ' +
   'point line lseg box path polygon circle ' +
-  'int4range int8range numrange daterange tsrange tstzrange'
+  'int4range int8range numrange daterange tsrange tstzrange ' +
+  'int4multirange int8multirange nummultirange datemultirange tsmultirange tstzmultirange ' +
+  'jsonpath xid8'
 ).split(' ')
 
 /** An array carries the object id of its element type, which is fixed for built-in types. */

@@ -3,19 +3,17 @@ import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import type { Lease } from '../control/lease.ts'
 import { errorText, isTransient, MigrationError, sqlState } from '../errors.ts'
-import type { CopyFormat } from './copy-format.ts'
+import type { CopyPace } from './copy-pace.ts'
+import { copyByRanges } from './copy-ranges.ts'
 import { openCopySessions, type CopySessions } from './copy-session.ts'
+import { copyTableGroup } from './copy-table-group.ts'
 import { copyTable } from './copy-table.ts'
 import { isDropped, leaveOutDropped } from './dropped-table.ts'
 import type { ActiveCopy, LoadProgress } from './load-progress.ts'
+import { takeNextCopies, type QueuedCopy } from './next-copies.ts'
+import { keyOf, type PlannedCopy } from './planned-copy.ts'
 import type { Snapshot } from './slot-snapshot.ts'
 import { markErrored, markLoading, markQueued } from './table-copy.ts'
-import type { SourceTable } from './tables.ts'
-
-export interface PlannedCopy {
-  table: SourceTable
-  format: CopyFormat
-}
 
 /** What the lanes of one activity have in common. */
 export interface CopyRun {
@@ -25,11 +23,12 @@ export interface CopyRun {
   lease: Lease
   snapshot: Snapshot
   progress: LoadProgress
+  pace: CopyPace
   /** Tables that nobody has begun; lanes take from its front. */
-  queue: PlannedCopy[]
+  queue: QueuedCopy[]
   /** Failed tries by table, over all snapshots of the activity. */
   failures: Map<string, number>
-  counts: { copied: number; errored: number }
+  counts: { copied: number; errored: number; ranges: number }
   /** Aborted when the copy has to end now: the host drains, the lease is lost. */
   signal: AbortSignal
 }
@@ -59,9 +58,10 @@ export async function copyLane(run: CopyRun, purpose: string): Promise<void> {
   run.signal.addEventListener('abort', cut)
   try {
     while (!run.signal.aborted) {
-      const next = run.queue.shift()
+      const [next, ...more] = takeNextCopies(run.queue)
       if (next === undefined) return
-      await copyPlanned(run, lane, next)
+      if (more.length === 0) await copyPlanned(run, lane, next)
+      else await copyGroup(run, lane, [next, ...more])
     }
   } finally {
     run.signal.removeEventListener('abort', cut)
@@ -69,8 +69,23 @@ export async function copyLane(run: CopyRun, purpose: string): Promise<void> {
   }
 }
 
+/** Copies small tables together; when anything is wrong with them, they are queued again, to be copied one by one. */
+async function copyGroup(run: CopyRun, lane: Lane, group: QueuedCopy[]): Promise<void> {
+  const sessions = (lane.sessions ??= await openSessions(run, lane.purpose))
+  try {
+    await copyTableGroup(sessions, group, { snapshot: run.snapshot, lease: run.lease, onBytes: run.pace })
+    run.counts.copied += group.length
+  } catch (error) {
+    await sessions.cut()
+    lane.sessions = undefined
+    if (run.signal.aborted) return
+    run.context.log.info('Small tables are copied one by one', { tables: group.length, error: errorText(error) })
+    run.queue.unshift(...group.map((copy) => ({ ...copy, alone: true })))
+  }
+}
+
 /** Tries one table until it is copied or given up. */
-async function copyPlanned(run: CopyRun, lane: Lane, planned: PlannedCopy): Promise<void> {
+async function copyPlanned(run: CopyRun, lane: Lane, planned: QueuedCopy): Promise<void> {
   for (let freeze = true; !run.signal.aborted;) {
     // Servers that cannot be reached are no fault of this table: the activity as a whole waits for them.
     const sessions = (lane.sessions ??= await openSessions(run, lane.purpose))
@@ -100,12 +115,13 @@ async function openSessions(run: CopyRun, purpose: string): Promise<CopySessions
   }
 }
 
-async function copyOne(
-  run: CopyRun,
-  sessions: CopySessions,
-  { table, format }: PlannedCopy,
-  freeze: boolean,
-): Promise<void> {
+async function copyOne(run: CopyRun, sessions: CopySessions, planned: QueuedCopy, freeze: boolean): Promise<void> {
+  const { table, format, ranges } = planned
+  if (ranges > 1 && planned.method !== undefined) {
+    await copyByRanges(run, sessions, planned, ranges)
+    run.counts.copied += 1
+    return
+  }
   if (!(await markLoading(sessions.writer, run.lease, table))) {
     run.counts.copied += 1
     return
@@ -121,6 +137,7 @@ async function copyOne(
       lease: run.lease,
       onBytes: (bytes) => {
         active.bytes += bytes
+        return run.pace(bytes)
       },
     })
     run.counts.copied += 1
@@ -134,7 +151,7 @@ async function copyOne(
  *
  * @throws what ends the lane: the lease or the snapshot is lost, the target takes no more
  */
-async function tryAgain(run: CopyRun, { table }: PlannedCopy, error: unknown): Promise<boolean> {
+async function tryAgain(run: CopyRun, { table }: Pick<PlannedCopy, 'table'>, error: unknown): Promise<boolean> {
   const state = sqlState(error) ?? sqlState((error as Error).cause)
   if (state !== undefined && FATAL_SQLSTATES.has(state)) {
     await putBack(run, { table }, errorText(error))
@@ -152,7 +169,7 @@ async function tryAgain(run: CopyRun, { table }: PlannedCopy, error: unknown): P
     await leaveOutDropped(run.context, run.control, run.lease, table)
     return false
   }
-  const key = JSON.stringify([table.schema, table.name])
+  const key = keyOf(table)
   const failures = (run.failures.get(key) ?? 0) + 1
   run.failures.set(key, failures)
   if (isTransient(error) && failures < MAX_TABLE_TRIES) {

@@ -1,10 +1,10 @@
-import { pipeline } from 'node:stream/promises'
-import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
 import type { Connection } from '../connect.ts'
 import { checkFence, type Lease } from '../control/lease.ts'
 import type { TargetRoles } from '../schema/roles.ts'
 import { id } from '../sql.ts'
 import { digestOf, type Digest } from '../verify/table-hash.ts'
+import type { CopyPace } from './copy-pace.ts'
+import { relayCopies } from './copy-relay.ts'
 import type { CopySessions } from './copy-session.ts'
 import { chunksOf, compareRange, type Chunk, type Piece } from './large-object-piece.ts'
 import { markRange, type LargeObjectRange } from './large-object-range.ts'
@@ -18,6 +18,7 @@ export interface LargeObjectPass {
   leases: Pick<Lease, 'name' | 'fence'>[]
   roles: TargetRoles
   digest: Digest
+  pace: CopyPace
   /** An exported snapshot to read under; without it, each range is read under one of its own. */
   snapshot?: string
 }
@@ -35,7 +36,7 @@ const INV_WRITE = 0x20000
  *
  * The sessions are of no use after an error: cut them.
  *
- * @throws {MigrationError} LeaseLost
+ * @throws {MigrationError} LeaseLost; RelayError, and what the servers say
  */
 export async function copyLargeObjects(
   { reader, writer }: Sessions,
@@ -51,7 +52,7 @@ export async function copyLargeObjects(
   let objects = dropped
   for (const chunk of chunksOf(source.filter(({ readable }) => readable))) {
     const pieces = await differingPieces({ reader, writer }, chunk, target, pass.digest)
-    await copyPieces({ reader, writer }, pieces)
+    await copyPieces({ reader, writer }, pieces, pass.pace)
     await truncate(writer, chunk, target)
     await describe(writer, chunk, target, pass.roles)
     for (const lease of pass.leases) await checkFence(writer, lease)
@@ -120,21 +121,18 @@ async function digests(connection: Connection, pieces: Piece[], digest: Digest):
 }
 
 /** Reads pieces on the source and writes them on the target, in one COPY. */
-async function copyPieces({ reader, writer }: Sessions, pieces: Piece[]): Promise<void> {
+async function copyPieces(sessions: Sessions, pieces: Piece[], pace: CopyPace): Promise<void> {
   if (pieces.length === 0) return
   const list = (values: number[]): string => `'{${values.join(',')}}'`
-  const from = reader.query(
-    copyTo(`copy (
+  await relayCopies(sessions, {
+    read: `copy (
       select p.oid::oid, p.start, lo_get(p.oid::oid, p.start, p.length)
         from unnest(${list(pieces.map(({ oid }) => oid))}::int8[], ${list(pieces.map(({ start }) => start))}::int8[],
                     ${list(pieces.map(({ length }) => length))}::int[]) as p (oid, start, length)
-    ) to stdout (format binary)`),
-  )
-  const to = writer.query(copyFrom('copy pgflex.large_object_piece (loid, start, data) from stdin (format binary)'))
-  // These listeners stay: a connection that is cut later reports to its stream again, and nobody else would listen.
-  from.on('error', () => {})
-  to.on('error', () => {})
-  await pipeline(from, to)
+    ) to stdout (format binary)`,
+    write: 'copy pgflex.large_object_piece (loid, start, data) from stdin (format binary)',
+    onBytes: pace,
+  })
 }
 
 /** Shortens what was longer on the target. */

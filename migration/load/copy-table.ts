@@ -1,10 +1,9 @@
-import { pipeline } from 'node:stream/promises'
-import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
 import { checkFence, type Lease } from '../control/lease.ts'
 import { errorText, isTransient, MigrationError } from '../errors.ts'
 import { id } from '../sql.ts'
 import { copyFailure } from './copy-failure.ts'
 import type { CopyFormat } from './copy-format.ts'
+import { relayCopies, RelayError } from './copy-relay.ts'
 import type { CopySessions } from './copy-session.ts'
 import { copiedColumns, type SourceTable } from './tables.ts'
 
@@ -17,8 +16,8 @@ export interface CopyTableOptions {
   /** P(t), which is stored with the data; undefined for Offline. */
   lsn?: string
   lease: Pick<Lease, 'name' | 'fence'>
-  /** Called for each piece of the stream. */
-  onBytes(bytes: number): void
+  /** Called for each piece of the stream; returns how long to wait before the next one, ms. */
+  onBytes: (bytes: number) => number | void
 }
 
 /**
@@ -62,7 +61,9 @@ export async function copyTable(
  * Begins to read under an exported snapshot, which exists as long as the transaction that exported it.
  * https://www.postgresql.org/docs/current/sql-set-transaction.html
  */
-async function beginRead(reader: SourceReader, snapshot: string): Promise<void> {
+export async function beginRead(reader: SourceReader, snapshot: string): Promise<void> {
+  // The names of servers, which may have passed through the control schema: nothing else gets into the statement.
+  if (!/^[\w-]+$/.test(snapshot)) throw new TypeError(`${snapshot} is no name of a snapshot`)
   try {
     await reader.query(`begin isolation level repeatable read read only; set transaction snapshot '${snapshot}'`)
   } catch (error) {
@@ -88,30 +89,41 @@ export interface PipedRows {
 
 /** Moves the rows of a table inside the transactions that are open on both sides. */
 export async function pipeTable(
-  { reader, writer }: Pick<CopySessions, 'reader' | 'writer'>,
+  sessions: Pick<CopySessions, 'reader' | 'writer'>,
   table: SourceTable,
-  { format, freeze, onBytes }: Pick<CopyTableOptions, 'format' | 'freeze' | 'onBytes'>,
+  options: Pick<CopyTableOptions, 'format' | 'freeze' | 'onBytes'>,
 ): Promise<PipedRows> {
-  const relation = `${id(table.schema, table.name)}${columnList(table)}`
   // COPY of a table reads the table alone, not what inherits from it:
   // https://www.postgresql.org/docs/current/sql-copy.html
-  const from = reader.query(copyTo(`copy ${relation} to stdout (format ${format})`))
-  const to = writer.query(copyFrom(`copy ${relation} from stdin (format ${format}${freeze ? ', freeze' : ''})`))
+  const relation = `${id(table.schema, table.name)}${columnList(table)}`
+  return await relay(sessions, table, { read: relation, write: relation }, options)
+}
+
+/** @param copy what COPY reads and writes: a table with its columns, or a query in parentheses */
+export async function relay(
+  { reader, writer }: Pick<CopySessions, 'reader' | 'writer'>,
+  table: SourceTable,
+  copy: { read: string; write: string },
+  { format, freeze, onBytes }: Pick<CopyTableOptions, 'format' | 'freeze' | 'onBytes'>,
+): Promise<PipedRows> {
   let bytes = 0
-  let failed: 'source' | 'target' | undefined
-  // These listeners stay: a connection that is cut later reports to its stream again, and nobody else would listen.
-  from.on('error', () => (failed ??= 'source'))
-  to.on('error', () => (failed ??= 'target'))
-  from.on('data', (chunk: Buffer) => {
-    bytes += chunk.length
-    onBytes(chunk.length)
-  })
   try {
-    await pipeline(from, to)
+    const { sent, written } = await relayCopies(
+      { reader, writer },
+      {
+        read: `copy ${copy.read} to stdout (format ${format})`,
+        write: `copy ${copy.write} from stdin (format ${format}${freeze ? ', freeze' : ''})`,
+        onBytes(length) {
+          bytes += length
+          return onBytes(length)
+        },
+      },
+    )
+    return { rows: written[0]!, bytes, sent: () => sent[0]! }
   } catch (error) {
-    throw copyFailure(failed ?? 'target', table, error)
+    if (error instanceof RelayError) throw copyFailure(error.side, table, error.cause)
+    throw error
   }
-  return { rows: to.rowCount, bytes, sent: () => from.rowCount }
 }
 
 /**
@@ -135,7 +147,7 @@ export function checkRows({ schema, name }: SourceTable, { rows, sent }: PipedRo
  * All columns by name. Without a list, COPY takes all but generated columns, which is right for a table that has no
  * others.
  */
-function columnList(table: SourceTable): string {
+export function columnList(table: SourceTable): string {
   const columns = copiedColumns(table)
   return columns.length === 0 ? '' : ` (${columns.map(({ name }) => id(name)).join(', ')})`
 }

@@ -2,18 +2,23 @@ import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { acquireLease, type Lease } from '../control/lease.ts'
 import { errorText, isTransient, MigrationError } from '../errors.ts'
-import { copyFormat, serverFacts } from './copy-format.ts'
-import { copyLane, pause, type CopyRun, type PlannedCopy } from './copy-lane.ts'
+import { watchSlot } from '../replicate/retained-wal-watch.ts'
+import { sourceObjects } from '../replicate/slot-name.ts'
+import { admitCopy } from '../replicate/source-admission.ts'
+import { copyLane, pause, type CopyRun } from './copy-lane.ts'
+import { activityPace, copyPace, type CopyPace } from './copy-pace.ts'
+import { rangeHelper } from './copy-ranges.ts'
 import { endPredecessors } from './copy-session.ts'
 import { leaveOutDropped } from './dropped-table.ts'
 import { reportInterrupted } from './interrupted-tables.ts'
 import { startLoadProgress } from './load-progress.ts'
 import { offlineStreams } from './load-jobs.ts'
+import type { QueuedCopy } from './next-copies.ts'
 import { exportOfflineSnapshot } from './offline-snapshot.ts'
+import { keyOf, planCopies } from './planned-copy.ts'
 import { exportSlotSnapshot } from './slot-snapshot.ts'
 import { clearMessage } from './slot-wait.ts'
-import { durableOutcome, openBatches, openTables, requeueAll } from './table-copy.ts'
-import { listTables, type TableName } from './tables.ts'
+import { durableOutcome, openBatches, openTables, requeueAll, type OpenTable } from './table-copy.ts'
 
 export interface CopyResult {
   /** Tables that this activity has copied. */
@@ -36,17 +41,25 @@ const MAX_FAILURES_IN_A_ROW = 15
  * @throws {MigrationError} when nothing works for minutes (retryable), or the target is full
  */
 export async function copyTables(context: DatabaseContext, { worker }: { worker: number }): Promise<CopyResult> {
-  const activity: Activity = { context, worker, counts: { copied: 0, errored: 0 }, failures: new Map() }
+  const activity: Activity = {
+    context,
+    worker,
+    counts: { copied: 0, errored: 0, ranges: 0 },
+    failures: new Map(),
+    pace: copyPace(undefined),
+  }
   const offline = context.record.properties.migrationMode === 'Offline'
+  await using _slot = offline || worker !== 0 ? undefined : watchSlot(context)
   let message: string | undefined
   for (let failed = 0, done = offline && worker !== 0; !done && !context.draining.aborted;) {
-    const before = activity.counts.copied + activity.counts.errored
+    const before = settled(activity)
     try {
+      activity.pace = await activityPace(context)
       await (offline ? copyOffline(activity) : copyBatches(activity))
       done = true
     } catch (error) {
       if (context.draining.aborted) break
-      failed = activity.counts.copied + activity.counts.errored > before ? 1 : failed + 1
+      failed = settled(activity) > before ? 1 : failed + 1
       if (!isTransient(error) || failed >= MAX_FAILURES_IN_A_ROW) throw error
       context.log.warn('The load was interrupted and goes on', { worker, failed, error: errorText(error) })
       if (error instanceof MigrationError && error.code === 'NoFreeSlot') {
@@ -66,24 +79,37 @@ interface Activity {
   worker: number
   counts: CopyRun['counts']
   failures: CopyRun['failures']
+  pace: CopyPace
 }
 
-/** Online: each batch under the snapshot of a slot of its own. */
+/** Grows while the load gets on. */
+function settled({ counts }: Activity): number {
+  return counts.copied + counts.errored + counts.ranges
+}
+
+/** Online: each batch under the snapshot of a slot of its own; then ranges of the large tables of others. */
 async function copyBatches(activity: Activity): Promise<void> {
   const { context, worker } = activity
+  const { slot } = sourceObjects(context.key, context.database)
   await using leasing = await context.target(`copy-lease ${worker}`)
   await using control = await context.target(`copy-control ${worker}`)
   await using progress = await startLoadProgress(context, control)
+  await using helper = rangeHelper({ ...activity, progress, signal: context.draining }, worker)
   while (!context.draining.aborted) {
     const claimed = await claimBatch(control, leasing)
-    if (!claimed) return
+    if (!claimed) {
+      if (await helper.help()) continue
+      return
+    }
     await using lease = claimed.lease
     const signal = AbortSignal.any([context.draining, lease.lost])
     await endPredecessors(control, lease.name)
     await reportInterrupted(context, control, claimed.batch)
-    await using snapshot = await exportSlotSnapshot(context, lease.name, signal)
+    await using snapshot = await exportSlotSnapshot(context, lease.name, signal, (walsender) =>
+      admitCopy(walsender, control, slot),
+    )
     const run: CopyRun = { ...activity, control, lease, snapshot, progress, signal, queue: [] }
-    run.queue.push(...(await planCopies(run, await openTables(control, claimed.batch))))
+    run.queue.push(...(await queueCopies(run, await openTables(control, claimed.batch))))
     await copyLane(run, lease.name)
     if (lease.lost.aborted) throw lease.lost.reason
   }
@@ -122,43 +148,33 @@ async function copyOffline(activity: Activity): Promise<void> {
   await requeueAll(control, lease)
   await using progress = await startLoadProgress(context, control)
   const run: CopyRun = { ...activity, control, lease, snapshot, progress, signal, queue: [] }
-  run.queue.push(...(await planCopies(run, await openTables(control))))
+  run.queue.push(...(await queueCopies(run, await openTables(control))))
   const lanes = Array.from({ length: await offlineStreams(context) }, (_, lane) => lane)
   const ended = await Promise.allSettled(
-    lanes.map((lane) =>
-      // What ends one lane ends them all: the others would go on under a snapshot that does not count.
-      copyLane(run, `${lease.name} ${lane}`).catch((error) => {
+    lanes.map(async (lane) => {
+      await using helper = rangeHelper(run, lane)
+      try {
+        await copyLane(run, `${lease.name} ${lane}`)
+        while (!signal.aborted && (await helper.help()));
+      } catch (error) {
+        // What ends one lane ends them all: the others would go on under a snapshot that does not count.
         failed.abort()
         throw error
-      }),
-    ),
+      }
+    }),
   )
   for (const lane of ended) if (lane.status === 'rejected') throw lane.reason
   if (lease.lost.aborted) throw lease.lost.reason
 }
 
-/** Looks up what the tables are made of, on both sides; those that the source no longer has are left out. */
-async function planCopies(run: CopyRun, names: TableName[]): Promise<PlannedCopy[]> {
-  const everything = (): boolean => true
-  await using source = await run.context.source('copy plan')
-  const tables = await listTables(source, everything, names)
-  const targetTables = byName(await listTables(run.control, everything, names))
-  const [sourceServer, targetServer] = [await serverFacts(source), await serverFacts(run.control)]
-  const found = byName(tables)
-  const planned: PlannedCopy[] = []
-  for (const name of names) {
-    const table = found.get(keyOf(name))
-    if (table) {
-      planned.push({ table, format: copyFormat(table, targetTables.get(keyOf(name)), sourceServer, targetServer) })
-    } else {
-      await leaveOutDropped(run.context, run.control, run.lease, name)
-    }
+/** What is to be done, in the order of the plan; tables that the source no longer has are left out. */
+async function queueCopies(run: CopyRun, tables: OpenTable[]): Promise<QueuedCopy[]> {
+  const planned = new Map((await planCopies(run.context, run.control, tables)).map((copy) => [keyOf(copy.table), copy]))
+  const queued: QueuedCopy[] = []
+  for (const table of tables) {
+    const copy = planned.get(keyOf(table))
+    if (copy) queued.push({ ...copy, ranges: table.ranges, bytes: table.bytes })
+    else await leaveOutDropped(run.context, run.control, run.lease, table)
   }
-  return planned
-}
-
-const keyOf = ({ schema, name }: TableName): string => JSON.stringify([schema, name])
-
-function byName<T extends TableName>(tables: readonly T[]): Map<string, T> {
-  return new Map(tables.map((table) => [keyOf(table), table]))
+  return queued
 }

@@ -7,7 +7,7 @@ const NAMES_SHOWN = 20
 
 /**
  * Tells which tables were under way when their last copy ended without a word: its process was killed, or its host
- * lost. They are copied again. Call it with the lease of the batch in hand, before anything is begun.
+ * lost. They are copied again, large ones from where their ranges stand if the snapshot is still there. Call it with the lease of the batch in hand, before anything is begun.
  *
  * @param batch all batches when there is none
  */

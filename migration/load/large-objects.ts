@@ -5,6 +5,8 @@ import { acquireLease, checkFence, type Lease } from '../control/lease.ts'
 import { errorText, isTransient, MigrationError } from '../errors.ts'
 import { readTargetRoles } from '../schema/roles.ts'
 import { copyLargeObjects, type LargeObjectPass } from './copy-large-objects.ts'
+import { copyPace } from './copy-pace.ts'
+import { RelayError } from './copy-relay.ts'
 import { endPredecessors, openCopySessions, type CopySessions } from './copy-session.ts'
 import { readLargeObjectFacts, unreadableMessage, type LargeObjectFacts } from './large-object-facts.ts'
 import {
@@ -53,7 +55,14 @@ export async function loadLargeObjects(context: DatabaseContext): Promise<{ fini
     await using snapshot = online ? undefined : await exportOfflineSnapshot(context)
     // Under another snapshot, what was done before has to be compared anew.
     const pass = snapshot === undefined ? 'load' : `load ${lease.fence}`
-    await copyAll(context, control, [lease], { pass, ...(snapshot === undefined ? {} : { snapshot: snapshot.name }) })
+    const { pgflex, dbsToMigrate } = context.record.properties
+    const rate = pgflex.maxCopyBytesPerSecond
+    await copyAll(context, control, [lease], {
+      pass,
+      // Every database has its part of the rate; this activity has no others beside it.
+      pace: copyPace(rate === undefined ? undefined : rate / Math.max(dbsToMigrate.length, 1)),
+      ...(snapshot === undefined ? {} : { snapshot: snapshot.name }),
+    })
     if (context.draining.aborted) return { finished: false }
     const { objects, bytes } = await passSums(control, pass)
     if (facts.unreadable.objects > 0 && !online) throw unreadable(context, facts)
@@ -93,7 +102,8 @@ export async function copyLargeObjectsAgain(
   await using own = await takeLease(leasing)
   await endPredecessors(control, PURPOSE)
   const pass = `cutover ${attempt}`
-  await copyAll(context, control, [lease, own], { pass })
+  // No limit on the rate while applications wait.
+  await copyAll(context, control, [lease, own], { pass, pace: copyPace(undefined) })
   context.draining.throwIfAborted()
   const { objects, bytes } = await passSums(control, pass)
   return { objects, bytes }
@@ -133,7 +143,7 @@ async function copyAll(
   context: DatabaseContext,
   control: Connection,
   leases: Lease[],
-  { pass, snapshot }: Pick<LargeObjectPass, 'pass' | 'snapshot'>,
+  { pass, pace, snapshot }: Pick<LargeObjectPass, 'pass' | 'pace' | 'snapshot'>,
 ): Promise<void> {
   let digest: Digest
   {
@@ -147,6 +157,7 @@ async function copyAll(
     leases,
     roles: await readTargetRoles(control),
     digest,
+    pace,
     ...(snapshot === undefined ? {} : { snapshot }),
   }
   const queue = await openRanges(control, pass)
@@ -204,9 +215,10 @@ async function copyLane(context: DatabaseContext, lane: Lane, pass: LargeObjectP
 
 function inWords({ lower, upper }: LargeObjectRange, error: unknown): unknown {
   if (error instanceof MigrationError) return error
+  const [where, cause] = error instanceof RelayError ? [` on the ${error.side}`, error.cause] : ['', error]
   return new MigrationError(
     'LargeObjectsFailed',
-    `Large objects ${lower + 1} to ${upper} could not be copied: ${errorText(error)}`,
-    { retryable: isTransient(error), cause: error },
+    `Copying large objects ${lower + 1} to ${upper} failed${where}: ${errorText(cause)}`,
+    { retryable: isTransient(cause), cause },
   )
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { MigrationError, sqlState } from '../errors.ts'
 import { backendPid, endBackend } from './copy-session.ts'
@@ -21,12 +22,14 @@ const NO_FREE_SLOT = '53400'
  * https://www.postgresql.org/docs/current/protocol-replication.html#PROTOCOL-REPLICATION-CREATE-REPLICATION-SLOT
  *
  * @param signal gives up
+ * @param admit looks at the server that is to be read; what it throws ends the attempt
  * @throws {MigrationError} NoFreeSlot (retryable)
  */
 export async function exportSlotSnapshot(
   context: DatabaseContext,
   purpose: string,
   signal: AbortSignal,
+  admit?: (walsender: Connection) => Promise<unknown>,
 ): Promise<Snapshot> {
   const walsender = await context.replication(`${purpose} snapshot`)
   let pid: string | undefined
@@ -35,6 +38,7 @@ export async function exportSlotSnapshot(
   try {
     signal.throwIfAborted()
     pid = await backendPid(walsender)
+    await admit?.(walsender)
     const { rows: version } = await walsender.query<{ server_version_num: string }>('show server_version_num')
     // The words of replication commands are recognized in upper case only.
     const option = Number(version[0]!.server_version_num) >= 150_000 ? `(SNAPSHOT 'export')` : 'EXPORT_SNAPSHOT'

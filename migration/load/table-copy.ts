@@ -6,7 +6,7 @@ import type { TableName } from './tables.ts'
 type Fence = Pick<Lease, 'name' | 'fence'>
 
 /** A statement that is its own transaction and changes pgflex.table_copy only while the lease is ours. */
-const FENCED = `with held as materialized (select from pgflex.lease where name = $1 and fence = $2 for share)`
+export const FENCED = `with held as materialized (select from pgflex.lease where name = $1 and fence = $2 for share)`
 
 /** Batches with tables that are neither completed nor given up, biggest first. */
 export async function openBatches(target: Connection): Promise<number[]> {
@@ -16,16 +16,24 @@ export async function openBatches(target: Connection): Promise<number[]> {
   return rows.map(({ batch }) => Number(batch))
 }
 
+/** A table of the plan. */
+export interface OpenTable extends TableName {
+  /** In how many ranges it is copied; 1: as a whole. */
+  ranges: number
+  /** Of the source's disk. */
+  bytes: number
+}
+
 /** Tables that are neither completed nor given up, biggest first. */
-export async function openTables(target: Connection, batch?: number): Promise<TableName[]> {
-  const { rows } = await target.query<TableName>(
-    `select schema_name as schema, table_name as name
+export async function openTables(target: Connection, batch?: number): Promise<OpenTable[]> {
+  const { rows } = await target.query<Record<keyof OpenTable, string>>(
+    `select schema_name as schema, table_name as name, ranges, bytes_total as bytes
        from pgflex.table_copy
       where state in ('queued', 'loading') and ($1::int is null or batch = $1)
       order by batch, bytes_total desc, schema_name, table_name`,
     [batch ?? null],
   )
-  return rows
+  return rows.map((row) => ({ ...row, ranges: Number(row.ranges), bytes: Number(row.bytes) }))
 }
 
 /**
@@ -38,7 +46,9 @@ export async function markLoading(target: Connection, lease: Fence, { schema, na
   const { rowCount } = await target.query(
     `${FENCED}
      update pgflex.table_copy
-        set state = 'loading', started_at = clock_timestamp(), ended_at = null, rows_done = 0, bytes_done = 0
+        set state = 'loading', ended_at = null, rows_done = 0, bytes_done = 0,
+            -- A copy by ranges goes on where it was; openRanges says when it begins.
+            started_at = case when ranges > 1 then coalesce(started_at, clock_timestamp()) else clock_timestamp() end
       where schema_name = $3 and table_name = $4 and state <> 'completed' and exists (select from held)`,
     [lease.name, lease.fence, schema, name],
   )
@@ -93,6 +103,11 @@ export async function removeTable(target: Connection, lease: Fence, { schema, na
 
 /** Puts every table back to the start: a load that has to be of one moment begins anew. */
 export async function requeueAll(target: Connection, lease: Fence): Promise<void> {
+  // Ranges of another moment count no more.
+  await target.query(`${FENCED} delete from pgflex.table_range where exists (select from held)`, [
+    lease.name,
+    lease.fence,
+  ])
   await target.query(
     `${FENCED}
      update pgflex.table_copy

@@ -27,6 +27,10 @@ export interface SourceTable {
   /** pg_class.relreplident: default, nothing, full, index. */
   replicaIdentity: 'd' | 'n' | 'f' | 'i'
   hasPrimaryKey: boolean
+  /** The column of a primary key that is a single integer: ranges of it can be read by its index. */
+  integerKey: string | null
+  /** Stored in pages of PostgreSQL's own heap, and not by another access method. */
+  heap: boolean
   unlogged: boolean
   /** A leaf of a partitioned table. */
   isPartition: boolean
@@ -61,7 +65,7 @@ export async function listTables(
   only?: readonly TableName[],
 ): Promise<SourceTable[]> {
   // attgenerated is new in PostgreSQL 12, attidentity and relispartition in 10: read through JSON, they are just
-  // absent before.
+  // absent before. Tables have an access method since 12.
   const { rows } = await connection.query<{ definition: string }>(
     `select json_build_object(
               'oid', c.oid::int8, 'schema', n.nspname, 'name', c.relname,
@@ -69,6 +73,12 @@ export async function listTables(
               'bytes', ${only === undefined ? 'coalesce(pg_table_size(c.oid), 0)' : '0'},
               'replicaIdentity', c.relreplident,
               'hasPrimaryKey', exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary),
+              'integerKey', (
+                select a.attname from pg_index i
+                  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+                 where i.indrelid = c.oid and i.indisprimary and i.indnatts = 1
+                   and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)),
+              'heap', coalesce(to_jsonb(c) ->> 'relam', '0') in ('0', '${HEAP_AM_OID}'),
               'unlogged', c.relpersistence = 'u',
               'isPartition', coalesce((to_jsonb(c) ->> 'relispartition')::bool, false),
               'columns', coalesce(
@@ -112,6 +122,9 @@ export async function listTableNames(connection: Connection, filter: TableFilter
     .map(({ oid, schema, name, unlogged }) => ({ oid, schema, name, unlogged: unlogged === 't' }))
     .filter(({ schema, name }) => filter(schema, name))
 }
+
+/** pg_am.oid of "heap", the same everywhere (catalog/pg_am.dat). */
+const HEAP_AM_OID = 2
 
 /** Object ids below it are those of initdb: the same types on every server (access/transam.h, FirstNormalObjectId). */
 const FIRST_NORMAL_OID = 16384

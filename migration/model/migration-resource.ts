@@ -29,6 +29,9 @@ const slot = z.strictObject({
   name: z.string().optional(),
   walStatus: z.string().meta({ description: 'pg_replication_slots.wal_status; of several databases the worst' }),
   retainedBytes: z.number().meta({ description: 'WAL that the source keeps for the slots.' }),
+  safeWalBytes: z.number().optional().meta({
+    description: 'WAL that the source may still write before a slot is in danger; only with max_slot_wal_keep_size.',
+  }),
 })
 
 const cutover = z.strictObject({

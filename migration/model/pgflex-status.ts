@@ -26,6 +26,7 @@ export function serverPgflex(server: ServerStatus, databases: DatabaseStatus[], 
   const maxLatencies = present(databases.map((status) => status.maxLatencySeconds))
   const ends = present(databases.map((status) => status.progress.estimatedEnd))
   const slots = present(databases.map((status) => status.slot))
+  const safe = present(slots.map((slot) => slot.safeWalBytes))
   const cutover = overallCutover(databases)
   const verification = overallVerification(databases)
   return {
@@ -47,6 +48,7 @@ export function serverPgflex(server: ServerStatus, databases: DatabaseStatus[], 
           slot: {
             walStatus: worst(slots.map((slot) => slot.walStatus)),
             retainedBytes: sum(slots.map((slot) => slot.retainedBytes)),
+            ...(safe.length === 0 ? {} : { safeWalBytes: Math.min(...safe) }),
           },
         }),
     ...(cutover === undefined ? {} : { cutover }),

@@ -29,6 +29,7 @@ export interface PgflexOptions {
   includeTables?: string[]
   excludeTables?: string[]
   copyJobs?: number
+  maxCopyBytesPerSecond?: number
   indexJobs?: number
   maxLatencySecondsForCutover: number
   replicaIdentity: 'Report' | 'Set'

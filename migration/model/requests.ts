@@ -115,7 +115,7 @@ export function cutoversOf(
     const limit = record.properties.pgflex.maxLatencySecondsForCutover
     throw new MigrationError(
       'LatencyTooHigh',
-      `The target is too far behind for a short cutover: ${late.map((status) => `"${status.database}" ${status.latencySeconds} s`).join(', ')}; the limit is ${limit} s.`,
+      `The target is too far behind for a short cutover: ${late.map((status) => `"${status.database}" ${status.latencySeconds === undefined ? 'is not followed at the moment' : `${status.latencySeconds} s`}`).join(', ')}; the limit is ${limit} s.`,
       {
         target,
         hint: 'Wait until the latency is lower, raise properties.pgflex.maxLatencySecondsForCutover, or set properties.pgflex.force to true.',

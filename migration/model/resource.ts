@@ -46,6 +46,10 @@ export const pgflexOptionsSchema = z
     includeTables: z.array(tablePattern).optional().meta({ description: 'Patterns schema.table with *.' }),
     excludeTables: z.array(tablePattern).optional().meta({ description: 'Patterns schema.table with *.' }),
     copyJobs: jobs.optional().meta({ description: 'Parallel table copies; chosen from the size of the servers.' }),
+    maxCopyBytesPerSecond: z.int().min(100_000).optional().meta({
+      description:
+        'What the initial load may read from the source each second, over all streams; unlimited by default.',
+    }),
     indexJobs: jobs.optional().meta({ description: 'Parallel index builds; chosen from the size of the servers.' }),
     maxLatencySecondsForCutover: z.number().min(0).default(30).meta({
       description: 'A cutover above this latency is refused unless it is forced.',

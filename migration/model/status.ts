@@ -36,7 +36,7 @@ export interface DatabaseStatus {
   /** Greatest latency seen while following. */
   maxLatencySeconds?: number
   lagBytes?: number
-  slot?: { name: string; walStatus: string; retainedBytes: number }
+  slot?: { name: string; walStatus: string; retainedBytes: number; safeWalBytes?: number }
   /** Set before writes are frozen on the source, gone when they are let in again: what the database had before. */
   freeze?: { previous: string | null }
   cutover?: CutoverReport

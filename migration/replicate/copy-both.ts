@@ -39,8 +39,9 @@ export class MessageSplitter {
       if (blockStart < offset) this.#onCopyData({ bytes: chunk, start: blockStart, end: offset })
     }
     while (chunk.length - offset >= HEAD_BYTES) {
-      const end = offset + 1 + chunk.readUInt32BE(offset + 1)
-      if (end > chunk.length) break
+      const length = chunk.readUInt32BE(offset + 1)
+      const end = offset + 1 + length
+      if (length < HEAD_BYTES - 1 || end > chunk.length) break
       if (chunk[offset] === COPY_DATA) offset = end
       else {
         flush()

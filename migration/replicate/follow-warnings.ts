@@ -1,5 +1,5 @@
 import type { DatabaseContext } from '../context.ts'
-import { errorText } from '../errors.ts'
+import { errorText, type MigrationError } from '../errors.ts'
 import type { MissedRows } from './apply/target-transaction.ts'
 import type { UnfollowedTables } from './unfollowed-tables.ts'
 
@@ -7,8 +7,9 @@ import type { UnfollowedTables } from './unfollowed-tables.ts'
 const NAMED = 20
 
 const WHAT_TO_DO =
-  'Cutover is refused as long as it is there: drop it on the source, or cancel and migrate this database anew, ' +
-  'with it or without it (excludeTables).'
+  'It is copied and followed as soon as that can be done; if the target has a table of that name, drop it there. ' +
+  'Cutover is refused until then: to go without it, drop it on the source, or cancel and migrate this database anew ' +
+  '(excludeTables).'
 
 /** Tells the user of what is not as it should be: once for each table in the whole migration, not once a slice. */
 export class FollowWarnings {
@@ -34,6 +35,17 @@ export class FollowWarnings {
       `An UPDATE or DELETE of ${plan.schema}.${plan.table} found no row on the target: the two sides differ there.`,
       row === undefined ? '' : `The first one: ${row}.`,
     )
+  }
+
+  /** A change of a table's definition was brought to the target. */
+  carried({ schema, name }: { schema: string; name: string }, steps: string[]): void {
+    const message = `${schema}.${name} was changed on the source, and the target likewise: ${steps.join(', ')}.`
+    this.#store(() => this.#context.event({ level: 'info', event: 'SchemaChangeCarried', message }), message)
+  }
+
+  /** A change of a table's definition that will stop replication with the next row of the table. */
+  refused({ message, hint }: MigrationError): void {
+    this.#tell('SchemaChanged', message, hint ?? '')
   }
 
   unfollowed({ added, dropped }: UnfollowedTables): void {
@@ -76,17 +88,21 @@ export class FollowWarnings {
     if (this.#told.has(warning)) return
     this.#told.add(warning)
     const context = this.#context
-    this.#storing = this.#storing.then(async () => {
-      try {
-        let isNew = false
-        await context.status((status) => {
-          isNew = !status.warnings.includes(warning)
-          return isNew ? { ...status, warnings: [...status.warnings, warning] } : status
-        })
-        if (isNew) await context.event({ level: 'warning', event, message: `${warning} ${detail}`.trim() })
-      } catch (error) {
-        context.log.warn(warning, { database: context.database, error: errorText(error) })
-      }
-    })
+    this.#store(async () => {
+      let isNew = false
+      await context.status((status) => {
+        isNew = !status.warnings.includes(warning)
+        return isNew ? { ...status, warnings: [...status.warnings, warning] } : status
+      })
+      if (isNew) await context.event({ level: 'warning', event, message: `${warning} ${detail}`.trim() })
+    }, warning)
+  }
+
+  /** Following does not wait for it, and goes on when it fails. */
+  #store(work: () => Promise<void>, message: string): void {
+    const { log, database } = this.#context
+    this.#storing = this.#storing
+      .then(work)
+      .catch((error: unknown) => log.warn(message, { database, error: errorText(error) }))
   }
 }

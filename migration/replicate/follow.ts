@@ -1,6 +1,9 @@
 import type { DatabaseContext } from '../context.ts'
+import { errorText } from '../errors.ts'
 import { isAsked } from '../model/record.ts'
 import { readRecord } from '../store/migrations.ts'
+import { carryNewTables } from './new-tables/carry-new-tables.ts'
+import { replanStatements } from './schema-change/replan-statements.ts'
 import { replicateSlice } from './replicate-slice.ts'
 
 /** ms; a slice makes the cost of its start small and lets the platform move it: 20 to 60 s. */
@@ -13,6 +16,11 @@ const SLICE_MS = 30_000
  */
 export async function follow(context: DatabaseContext): Promise<{ next: 'slice' | 'cutover' | 'busy' }> {
   await context.status((status) => ({ ...status, phase: 'Following' }))
+  if (!(await carryNewTables(context))) return { next: 'slice' }
+  await replanStatements(context).catch((error: unknown) => {
+    // It is tried again before the next slice; the cutover insists on it.
+    context.log.warn('What waits for the cutover could not be read anew', { error: errorText(error) })
+  })
   let announced = false
   const { reason } = await replicateSlice(context, {
     ms: context.sliceMs ?? SLICE_MS,

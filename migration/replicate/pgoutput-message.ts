@@ -45,6 +45,8 @@ export interface DeleteMessage {
   bytes: number
 }
 
+export type RowMessage = InsertMessage | UpdateMessage | DeleteMessage
+
 export interface TruncateMessage {
   kind: 'truncate'
   xid?: number
@@ -53,12 +55,20 @@ export interface TruncateMessage {
   restartIdentity: boolean
 }
 
+export interface BeginMessage {
+  kind: 'begin'
+  /** Of the commit record. */
+  finalLsn: Lsn
+  commitTime: number
+  xid: number
+}
+
 /**
  * The messages of pgoutput, protocol versions 1 to 4. LSNs named `end` are the first byte after the record.
  * https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html
  */
 export type PgoutputMessage =
-  | { kind: 'begin'; finalLsn: Lsn; commitTime: number; xid: number }
+  | BeginMessage
   | { kind: 'commit'; commitLsn: Lsn; endLsn: Lsn; commitTime: number }
   | { kind: 'origin'; lsn: Lsn; name: string }
   | { kind: 'relation'; xid?: number; relation: Relation }

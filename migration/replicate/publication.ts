@@ -16,24 +16,31 @@ export interface PublishedTable extends TableName {
 /** insufficient_privilege: adding a table to a publication takes its ownership, the publication CREATE on the database. */
 const NOT_ALLOWED = '42501'
 
+/** Of a column `a`; there are none before PostgreSQL 12. */
+const IS_GENERATED = `not a.attisdropped and coalesce(to_jsonb(a) ->> 'attgenerated', '') <> ''`
+
 /**
- * Which of the tables have a usable replica identity: a primary key or the chosen index, valid and not
- * deferrable, or FULL. (FULL with a stored generated column makes PostgreSQL 18 refuse the application's UPDATE.)
+ * Whether a table, a row `c` of pg_class, has a usable replica identity: a primary key or the chosen index, valid
+ * and not deferrable, or FULL. Generated columns are not published, so that a key with one of them would not arrive
+ * whole; PostgreSQL 18 even makes the application's UPDATE fail then, and with FULL as well.
  */
+export const IS_IDENTIFIED = `
+  case
+    when c.relreplident = 'f' then current_setting('server_version_num')::int < 180000
+      or not exists (select from pg_attribute a where a.attrelid = c.oid and ${IS_GENERATED})
+    when c.relreplident in ('d', 'i') then exists (
+      select from pg_index i
+       where i.indrelid = c.oid and i.indisvalid and i.indimmediate
+         and case c.relreplident when 'd' then i.indisprimary else i.indisreplident end
+         and not exists (select from pg_attribute a
+                          where a.attrelid = c.oid and a.attnum = any (i.indkey) and ${IS_GENERATED}))
+    else false
+  end`
+
+/** Which of the tables have a usable replica identity. */
 export async function listIdentified(source: Connection, tables: readonly TableName[]): Promise<PublishedTable[]> {
   const { rows } = await source.query<{ schema: string; name: string; identified: string }>(
-    `select n.nspname as schema, c.relname as name,
-            case c.relreplident
-              when 'f' then current_setting('server_version_num')::int < 180000
-                or not exists (select from pg_attribute a
-                                where a.attrelid = c.oid and not a.attisdropped
-                                  and coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '')
-              when 'd' then exists (select from pg_index i
-                                     where i.indrelid = c.oid and i.indisprimary and i.indisvalid and i.indimmediate)
-              when 'i' then exists (select from pg_index i
-                                     where i.indrelid = c.oid and i.indisreplident and i.indisvalid and i.indimmediate)
-              else false
-            end as identified
+    `select n.nspname as schema, c.relname as name, ${IS_IDENTIFIED} as identified
        from unnest($1::name[], $2::name[]) as wanted (nspname, relname)
        join pg_namespace n using (nspname)
        join pg_class c on c.relnamespace = n.oid and c.relname = wanted.relname
@@ -45,7 +52,8 @@ export async function listIdentified(source: Connection, tables: readonly TableN
 
 /**
  * Makes the publications anew: leaf tables one by one, never FOR ALL TABLES, which takes a superuser and would
- * break UPDATE and DELETE on tables without identity. The second one is made only when there are such tables.
+ * break UPDATE and DELETE on tables without identity. The second one is made even if there are no such tables: one
+ * may be made while following, and a publication has to be older than the place where the stream begins.
  *
  * @returns the object ids of what was made, by name
  * @throws {MigrationError} PublicationDenied
@@ -61,9 +69,7 @@ export async function createPublications(
   try {
     await source.query(`drop publication if exists ${id(publication)}, ${id(insertsPublication)}`)
     await source.query(await createStatement(source, publication, identified, 'insert, update, delete, truncate'))
-    if (others.length > 0) {
-      await source.query(await createStatement(source, insertsPublication, others, 'insert, truncate'))
-    }
+    await source.query(await createStatement(source, insertsPublication, others, 'insert, truncate'))
     const made = await readPublications(source, [publication, insertsPublication])
     await source.query('commit')
     return made

@@ -1,26 +1,19 @@
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { acquireLease, type Lease } from '../control/lease.ts'
-import { sqlState } from '../errors.ts'
+import { errorText } from '../errors.ts'
 import { formatLsn, type Lsn } from '../lsn.ts'
 import { readDatabaseStatus } from '../store/migrations.ts'
-import { Applier } from './apply/applier.ts'
 import { breakOff, endSession, prepareApplySession, sendWithoutWaiting } from './apply/apply-session.ts'
-import { total } from './apply/change-counts.ts'
 import { applyRefused, refusedTable } from './apply/refusal.ts'
-import { TextRequired, type ApplyOrder } from './apply/table-plan.ts'
-import { StatementRefused, TargetTransaction } from './apply/target-transaction.ts'
-import { TargetTables } from './apply/target-tables.ts'
-import { publishesBinary } from './binary-values.ts'
-import { FollowWarnings } from './follow-warnings.ts'
-import { requirePublications } from './made-publications.ts'
+import { TextRequired } from './apply/table-plan.ts'
+import { StatementRefused } from './apply/target-transaction.ts'
+import { followStream, onAbort, type Slice } from './follow-stream.ts'
 import { readProgress } from './progress.ts'
-import { isUsable, readSlot, slotLost } from './replication-slot.ts'
-import { openReplicationStream } from './replication-stream.ts'
 import { SliceEnd, type SliceReason } from './slice-end.ts'
-import { pause, SliceReport } from './slice-report.ts'
+import { SliceReport } from './slice-report.ts'
 import { sourceObjects } from './slot-name.ts'
-import { readTablePoints } from './table-points.ts'
+import { namingTroubles } from './source-trouble.ts'
 
 export interface SliceOptions {
   /** How long to follow, ms. A transaction that has begun to arrive is finished first. */
@@ -44,30 +37,39 @@ export interface SliceResult {
   lagBytes: number
 }
 
-const UNDEFINED_OBJECT = '42704'
+/** For reading the source's catalog, while somebody alters a table there. */
+const SOURCE_LOCK_TIMEOUT = '1s'
 
 /** ms for the transaction that is arriving to end when the host wants to stop; then it is left for the next slice. */
 const DRAIN_MS = 5_000
-/** ms without messages after which the loop looks around. */
-const READ_MS = 250
-/** ms between questions to an idle source for how far it has sent, when there is a place to reach. */
-const HURRY_MS = 20
-
 /**
  * Applies what the source commits for about `ms`. All that has happened is in the target: call it again, after
  * whatever end.
  *
- * @throws {MigrationError} SlotLost, PublicationMissing, ApplyRefused, SchemaChanged, TablesNotCopied …; LeaseLost and lost
- *   connections (retryable)
+ * @throws {MigrationError} as slotTrouble(), continuation() and sourceTrouble(); PublicationMissing, ApplyRefused,
+ *   SchemaChanged, TablesNotCopied …; LeaseLost and lost connections (retryable)
  */
 export async function replicateSlice(context: DatabaseContext, options: SliceOptions): Promise<SliceResult> {
   const { slot } = sourceObjects(context.key, context.database)
   await using leaseSession = await context.target('replicate lease')
   await using lease = await acquireLease(leaseSession, 'replicate')
   if (!lease) return await busy(context, formatLsn((await readProgress(leaseSession, slot)).appliedLsn))
+  try {
+    return await followUnder(lease, context, options)
+  } catch (error) {
+    if (!lease.lost.aborted) await forgetLatency(context)
+    throw error
+  }
+}
 
-  await using source = await context.source('replicate')
+async function followUnder(lease: Lease, context: DatabaseContext, options: SliceOptions): Promise<SliceResult> {
+  const { slot } = sourceObjects(context.key, context.database)
+  await using source = endingByForce(namingTroubles(await context.source('replicate')))
   await using catalog = await context.target('replicate catalog')
+  // What is recorded before the source is told must survive a crash of the target, whatever its default is.
+  await catalog.query('set synchronous_commit = on')
+  await source.query(`set lock_timeout = '${SOURCE_LOCK_TIMEOUT}'`)
+  sendWithoutWaiting(source)
   sendWithoutWaiting(catalog)
   await using session = await openApplySession(context, lease)
   const report = new SliceReport(context, source, catalog, slot)
@@ -91,7 +93,7 @@ export async function replicateSlice(context: DatabaseContext, options: SliceOpt
   let reason: SliceReason | undefined
   while (reason === undefined) {
     try {
-      reason = await follow(slice)
+      reason = await followStream(slice)
     } catch (error) {
       lease.lost.throwIfAborted()
       if (context.draining.aborted) reason = 'draining'
@@ -107,21 +109,6 @@ export async function replicateSlice(context: DatabaseContext, options: SliceOpt
     latencySeconds: report.latencySeconds ?? Infinity,
     lagBytes: report.lagBytes ?? 0,
   }
-}
-
-interface Slice {
-  context: DatabaseContext
-  lease: Lease
-  source: Connection
-  catalog: Connection
-  session: Connection
-  report: SliceReport
-  end: SliceEnd
-  /** Tables where the usual statements were refused. */
-  orders: Map<string, ApplyOrder>
-  /** Binary values have been found not to serve. */
-  textRequired: boolean
-  changes: number
 }
 
 /**
@@ -143,82 +130,6 @@ function fallBack(slice: Slice, error: unknown): void {
   orders.set(table, order === undefined ? 'inOrder' : 'rowByRow')
 }
 
-/** Follows on one stream until the slice is to end. */
-async function follow(slice: Slice): Promise<SliceReason> {
-  const { context, lease, source, catalog, session, report, end, orders } = slice
-  const names = sourceObjects(context.key, context.database)
-  const [progress, points] = [await readProgress(catalog, names.slot), await readTablePoints(catalog)]
-  const state = await readSlot(source, names.slot)
-  if (!isUsable(state)) throw slotLost(names.slot, state)
-  const publications = await requirePublications(source, catalog, names)
-  const binary = !slice.textRequired && (await publishesBinary(source, publications))
-  await using stream = await openReplicationStream(context, {
-    slot: names.slot,
-    publications,
-    binary,
-    startLsn: progress.appliedLsn,
-    source,
-  })
-  const warnings = new FollowWarnings(context)
-  const transaction = new TargetTransaction(session, lease, names.slot)
-  const applier = new Applier({
-    stream,
-    tables: new TargetTables({ catalog, points, orders, binary }),
-    transaction,
-    appliedLsn: progress.appliedLsn,
-    onIgnored: (table) => warnings.ignored(table),
-    onMissed: (missed) => {
-      following.missed += missed.rows
-      warnings.missed(missed)
-    },
-  })
-  const following = { stream, applier, progress, missed: 0, warnings }
-  report.following = following
-  end.onEnd = () => stream.wake()
-  using _lost = onAbort(lease.lost, () => stream.wake())
-
-  const reporting = new AbortController()
-  let reportFailure: { error: unknown } | undefined
-  const reported = report.run(reporting.signal).catch((error: unknown) => {
-    reportFailure = { error }
-    stream.wake()
-  })
-  try {
-    for (;;) {
-      lease.lost.throwIfAborted()
-      if (reportFailure) throw (reportFailure as { error: unknown }).error
-      for (const message of await stream.read(end.until === undefined ? READ_MS : HURRY_MS)) {
-        const pending = applier.handle(message)
-        if (pending) await pending
-        if (message.kind === 'commit' && end.reason(applier.position) !== undefined) break
-      }
-      await applier.writeWhenIdle()
-      if (end.reason(applier.position) !== undefined && applier.atBoundary) {
-        await applier.finish()
-        // Everything that was read is applied now, which may be all that was to be reached.
-        const reason = end.reason(applier.position)!
-        reporting.abort()
-        await reported
-        await report.look()
-        // PostgreSQL 18 goes on without a publication that is dropped under way.
-        await requirePublications(source, catalog, names)
-        return reason
-      }
-      if (end.until !== undefined && applier.isIdle) stream.ping()
-    }
-  } catch (error) {
-    // What pgoutput says of a publication that it does not find, before PostgreSQL 18.
-    if (sqlState(error) === UNDEFINED_OBJECT) await requirePublications(source, catalog, names)
-    // The session goes on with the same changes: what it holds of them must be gone before.
-    if (error instanceof TextRequired) await applier.settled().then(() => transaction.rollback())
-    throw error
-  } finally {
-    reporting.abort()
-    slice.changes += total(applier.applied)
-    await Promise.race([Promise.all([reported, warnings.stored()]), pause(1_000)])
-  }
-}
-
 /** The session that writes: its lease ends it if this process is frozen, and it can be broken off at any time. */
 async function openApplySession(context: DatabaseContext, lease: Lease): Promise<Connection> {
   const session = await context.target('apply')
@@ -229,7 +140,19 @@ async function openApplySession(context: DatabaseContext, lease: Lease): Promise
     await endSession(session)
     throw error
   }
+  return endingByForce(session)
+}
+
+/** A session that ends also when the other side does not answer. */
+function endingByForce(session: Connection): Connection {
   return Object.assign(session, { [Symbol.asyncDispose]: () => endSession(session) })
+}
+
+/** How far the target is behind is not known while it does not follow: the last figure could be a 0 that is not true. */
+async function forgetLatency(context: DatabaseContext): Promise<void> {
+  await context
+    .status((status) => ({ ...status, latencySeconds: undefined, lagBytes: undefined }))
+    .catch((error: unknown) => context.log.warn('The status could not be stored', { error: errorText(error) }))
 }
 
 async function busy(context: DatabaseContext, appliedLsn: string): Promise<SliceResult> {
@@ -242,11 +165,4 @@ async function busy(context: DatabaseContext, appliedLsn: string): Promise<Slice
     latencySeconds: status.latencySeconds ?? Infinity,
     lagBytes: status.lagBytes ?? 0,
   }
-}
-
-/** Calls back when the signal is aborted, also when it is already, until the end of the block. */
-function onAbort(signal: AbortSignal, callback: () => void): Disposable {
-  if (signal.aborted) callback()
-  else signal.addEventListener('abort', callback)
-  return { [Symbol.dispose]: () => signal.removeEventListener('abort', callback) }
 }

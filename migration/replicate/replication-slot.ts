@@ -3,11 +3,19 @@ import type { DatabaseContext } from '../context.ts'
 import { acquireLease, checkFence, type Lease } from '../control/lease.ts'
 import { MigrationError, sqlState } from '../errors.ts'
 import { waitingForTransactions } from '../load/slot-wait.ts'
+import { parseLsn, type Lsn } from '../lsn.ts'
 import { listTables } from '../load/tables.ts'
 import { tableFilter } from '../model/table-filter.ts'
+import { literal } from '../sql.ts'
+import { recordSource } from './followed-source.ts'
 import { recordPublications } from './made-publications.ts'
+import { sampleSource } from './latency.ts'
+import { readSourceDefinitions, type SourceDefinition } from './schema-change/source-definition.ts'
+import { storeShapes } from './schema-change/table-shape.ts'
 import { createPublications, dropPublications, listIdentified } from './publication.ts'
 import { sourceObjects } from './slot-name.ts'
+import { admitSource } from './source-admission.ts'
+import { readSourceHistory, type SourceHistory } from './source-history.ts'
 
 export interface SlotState {
   active: boolean
@@ -16,7 +24,14 @@ export interface SlotState {
   walStatus: string
   /** WAL that the slot keeps on the source. */
   retainedBytes: number
-  confirmedFlushLsn: string
+  /** WAL that may still be written before the slot is in danger; undefined without max_slot_wal_keep_size. */
+  safeWalBytes?: number
+  /** What the client has acknowledged; of a new slot its consistent point. */
+  confirmedFlushLsn: Lsn
+  /** From here on the source keeps its WAL. */
+  restartLsn: Lsn
+  /** PostgreSQL 17: kept in step by this standby, and not to be read before it is promoted. */
+  synced?: boolean
   /** PostgreSQL 17 and later, when the slot can't be used any more. */
   invalidationReason?: string
 }
@@ -38,7 +53,7 @@ const RELEASE_MS = 10_000
  * The publications come first: pgoutput looks for them in the catalog as it was at each change.
  *
  * @returns startLsn: P0
- * @throws {MigrationError} SlotLost when replication had begun and the slot is gone; Busy (retryable) when another
+ * @throws {MigrationError} as admitSource() when replication had begun; Busy (retryable) when another
  *   copy is at work; NoFreeSlot (retryable); PublicationDenied
  */
 export async function createPublicationAndSlot(
@@ -53,21 +68,39 @@ export async function createPublicationAndSlot(
   const { rows } = await target.query<{ start_lsn: string }>('select start_lsn from pgflex.progress where slot = $1', [
     names.slot,
   ])
-  const state = await readSlot(source, names.slot)
   if (rows[0]) {
-    if (!isUsable(state)) throw slotLost(names.slot, state)
+    await using walsender = await context.replication('slot')
+    await admitSource(walsender, target, names.slot)
     return { slot: names.slot, publication: names.publication, startLsn: rows[0].start_lsn }
   }
   // A slot without a recorded beginning: an attempt died in between, and nothing has been copied under it.
-  if (state) await dropSlot(source, names.slot)
+  await dropSlot(source, names.slot)
   const filter = tableFilter(context.record.properties.pgflex)
+  const listed = await listTables(source, filter)
   const tables = await listIdentified(
     source,
-    (await listTables(source, filter)).filter(({ unlogged }) => !unlogged),
+    listed.filter(({ unlogged }) => !unlogged),
+  )
+  // Before the slot: what changes after it is in the stream, and compared with this.
+  const shapes = await readSourceDefinitions(
+    source,
+    listed.map(({ oid }) => oid),
   )
   const publications = await createPublications(source, names, tables)
+  // At hand before there is a slot; asked after, so that what is recorded is never older than the slot.
+  await using walsender = await context.replication('slot')
+  const { time: caughtUpAt } = await sampleSource(source)
   const startLsn = await createSlot(context, source, names.slot)
-  await recordBeginning(target, lease, { slot: names.slot, startLsn, publications })
+  const { systemIdentifier, timelines } = await readSourceHistory(walsender)
+  await target.query('set synchronous_commit = on')
+  await recordBeginning(target, lease, {
+    slot: names.slot,
+    startLsn,
+    publications,
+    shapes: [...shapes.values()],
+    history: { systemIdentifier, timelines },
+    caughtUpAt,
+  })
   await warnOfUnidentified(
     context,
     tables.filter(({ identified }) => !identified).map(({ schema, name }) => `${schema}.${name}`),
@@ -78,8 +111,12 @@ export async function createPublicationAndSlot(
 async function createSlot(context: DatabaseContext, source: Connection, slot: string): Promise<string> {
   await using _notice = waitingForTransactions(context)
   try {
+    // A slot of a primary that standbys may keep in step, from PostgreSQL 17 on: it survives a failover.
+    const { rows: server } = await source.query<{ failover: string }>(
+      `select current_setting('server_version_num')::int >= 170000 and not pg_is_in_recovery() as failover`,
+    )
     const { rows } = await source.query<{ lsn: string }>(
-      `select lsn from pg_create_logical_replication_slot($1, 'pgoutput')`,
+      `select lsn from pg_create_logical_replication_slot($1, 'pgoutput'${server[0]!.failover === 't' ? ', failover => true' : ''})`,
       [slot],
     )
     return rows[0]!.lsn
@@ -94,10 +131,21 @@ async function createSlot(context: DatabaseContext, source: Connection, slot: st
   }
 }
 
+interface Beginning {
+  slot: string
+  startLsn: string
+  publications: Record<string, string>
+  /** The tables as the source has them before the slot. */
+  shapes: SourceDefinition[]
+  history: SourceHistory
+  /** Everything that had been committed at this time of the source's clock lies before the slot. */
+  caughtUpAt: number
+}
+
 async function recordBeginning(
   target: Connection,
   lease: Lease,
-  { slot, startLsn, publications }: { slot: string; startLsn: string; publications: Record<string, string> },
+  { slot, startLsn, publications, shapes, history, caughtUpAt }: Beginning,
 ): Promise<void> {
   await target.query('begin')
   try {
@@ -107,6 +155,8 @@ async function recordBeginning(
       startLsn,
     ])
     await recordPublications(target, publications)
+    await recordSource(target, slot, { history, acknowledgedLsn: parseLsn(startLsn), caughtUpAt })
+    await storeShapes(target, shapes)
     await target.query('commit')
   } catch (error) {
     await target.query('rollback').catch(() => {})
@@ -160,17 +210,20 @@ export async function endOwnWalsender(source: Connection, slot: string): Promise
   )
 }
 
-/** How the slot stands, or undefined when there is none. */
+/** How the slot stands, or undefined when there is none. A walsender answers this too. */
 export async function readSlot(source: Connection, slot: string): Promise<SlotState | undefined> {
   // Through JSON, since the columns differ between majors: https://www.postgresql.org/docs/current/view-pg-replication-slots.html
   const { rows } = await source.query<Record<string, string | null>>(
-    `select active, active_pid, confirmed_flush_lsn,
+    `select active, active_pid, confirmed_flush_lsn, restart_lsn,
             to_jsonb(s) ->> 'wal_status' as wal_status,
-            to_jsonb(s) ->> 'invalidation_reason' as invalidation_reason,
+            to_jsonb(s) ->> 'safe_wal_size' as safe_wal_size,
+            to_jsonb(s) ->> 'synced' as synced,
+            coalesce(to_jsonb(s) ->> 'invalidation_reason',
+                     -- PostgreSQL 16 tells no reason; a logical slot in conflict with recovery has one of two.
+                     case when (to_jsonb(s) ->> 'conflicting')::bool then 'rows_removed' end) as invalidation_reason,
             greatest(pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_replay_lsn()
                                           else pg_current_wal_lsn() end, restart_lsn), 0) as retained_bytes
-       from pg_replication_slots s where slot_name = $1`,
-    [slot],
+       from pg_replication_slots s where slot_name = ${literal(slot)}`,
   )
   const row = rows[0]
   if (!row) return undefined
@@ -179,22 +232,10 @@ export async function readSlot(source: Connection, slot: string): Promise<SlotSt
     ...(row['active_pid'] ? { activePid: Number(row['active_pid']) } : {}),
     walStatus: row['wal_status'] ?? 'unknown',
     retainedBytes: Number(row['retained_bytes'] ?? 0),
-    confirmedFlushLsn: row['confirmed_flush_lsn'] ?? '0/0',
+    ...(row['safe_wal_size'] ? { safeWalBytes: Number(row['safe_wal_size']) } : {}),
+    confirmedFlushLsn: parseLsn(row['confirmed_flush_lsn'] ?? '0/0'),
+    restartLsn: parseLsn(row['restart_lsn'] ?? '0/0'),
+    ...(row['synced'] === 'true' ? { synced: true } : {}),
     ...(row['invalidation_reason'] ? { invalidationReason: row['invalidation_reason'] } : {}),
   }
-}
-
-export function isUsable(state: SlotState | undefined): state is SlotState {
-  return state !== undefined && state.walStatus !== 'lost' && state.invalidationReason === undefined
-}
-
-/** The changes since the slot's last confirmed position are gone with it: only a new copy is exact. */
-export function slotLost(slot: string, state: SlotState | undefined): MigrationError {
-  const why = state
-    ? `was invalidated by the source (${state.invalidationReason ?? state.walStatus})`
-    : 'is no longer there'
-  return new MigrationError('SlotLost', `The replication slot ${slot} ${why}; changes of the source are missing.`, {
-    hint: 'The data has to be copied anew: start the migration again. Raise max_slot_wal_keep_size if WAL was removed.',
-    target: 'source',
-  })
 }

@@ -4,16 +4,14 @@ import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { errorText, MigrationError, sqlState } from '../errors.ts'
 import { formatLsn, type Lsn } from '../lsn.ts'
-import { protocolViolation } from './byte-reader.ts'
 import { takeCopyData, type CopyDataBlock } from './copy-both.ts'
 import { MessageQueue } from './message-queue.ts'
 import { PgoutputDecoder } from './pgoutput.ts'
 import { PgoutputPlugin } from './pgoutput-plugin.ts'
-import type { PgoutputMessage } from './pgoutput-message.ts'
-import { endOwnWalsender, readSlot, slotLost } from './replication-slot.ts'
-
-/** A keepalive stands where it arrived: all that the source sent before it has been read before it. */
-export type StreamMessage = PgoutputMessage | { kind: 'keepalive'; walEnd: Lsn }
+import { endOwnWalsender, readSlot } from './replication-slot.ts'
+import { slotTrouble } from './slot-trouble.ts'
+import { sourceSilent, sourceTrouble } from './source-trouble.ts'
+import { walsenderMessages, type StreamMessage } from './walsender-messages.ts'
 
 /**
  * The changes of a slot as two ends: messages come in, acknowledgements go out. It never decides by itself
@@ -33,6 +31,8 @@ export interface ReplicationStream extends AsyncDisposable {
   /** Asks the source for a keepalive, which tells how far it has sent. */
   ping(): void
   readonly queuedBytes: number
+  /** ms since the source was last heard of while we listened; while the socket is paused it says nothing. */
+  readonly silentMs: number
 }
 
 export interface StreamOptions {
@@ -46,6 +46,10 @@ export interface StreamOptions {
   source: Connection
   /** Bytes that are received ahead of the reader; beyond it the socket is paused. */
   queueBytes?: number
+  /** Looks at the server at the other end of the very connection that is to be read; what it throws ends the attempt. */
+  admit?: (walsender: Connection) => Promise<void>
+  /** ms of trying to get a slot that is in use. */
+  slotWaitMs?: number
 }
 
 /**
@@ -70,17 +74,19 @@ const STATUS_MS = 10_000
 const GRACE_MS = 1_000
 /** ms of trying to get a slot that is in use. */
 const SLOT_WAIT_MS = 30_000
+/** ms for the source to begin to send; it has answered the connection before. */
+const START_MS = 60_000
 /** ms for the source to answer the end of the copy: in the middle of a large transaction it does not. */
 const CLOSE_MS = 1_000
 
 const SLOT_ACTIVE = '55006'
-/** object_not_in_prerequisite_state (the slot was invalidated), undefined_object (there is none). */
-const SLOT_GONE = new Set(['55000', '42704'])
+/** object_not_in_prerequisite_state (also: the slot was invalidated), undefined_object (there is none). */
+const SLOT_REFUSED = new Set(['55000', '42704'])
 
 /**
  * Starts replication from a slot that may still be held by a walsender of ours that is on its way out.
  *
- * @throws {MigrationError} SlotLost; SlotInUse (retryable) when somebody else reads it
+ * @throws {MigrationError} as slotTrouble(); SlotRefused; SlotInUse (retryable) when somebody else reads it; as sourceTrouble()
  */
 export async function openReplicationStream(
   context: DatabaseContext,
@@ -92,13 +98,11 @@ export async function openReplicationStream(
       return await startStream(context, options)
     } catch (error) {
       const state = sqlState(error)
-      if (state !== undefined && SLOT_GONE.has(state)) {
-        throw slotLost(options.slot, await readSlot(options.source, options.slot))
-      }
-      if (state !== SLOT_ACTIVE) throw error
-      if (Date.now() - begin > SLOT_WAIT_MS || context.draining.aborted) {
+      if (state !== undefined && SLOT_REFUSED.has(state)) throw await slotRefused(options, error)
+      if (state !== SLOT_ACTIVE) throw sourceTrouble(error)
+      if (Date.now() - begin > (options.slotWaitMs ?? SLOT_WAIT_MS) || context.draining.aborted) {
         throw new MigrationError('SlotInUse', `The replication slot ${options.slot} is in use: ${errorText(error)}.`, {
-          hint: 'See who reads it: select * from pg_stat_replication join pg_replication_slots on pid = active_pid;',
+          hint: 'It is tried again by itself: a session of ours that was cut off keeps the slot for wal_sender_timeout at most. If it stays, see who reads it, and end that: select * from pg_stat_replication join pg_replication_slots on pid = active_pid;',
           retryable: true,
           target: 'source',
           cause: error,
@@ -111,9 +115,23 @@ export async function openReplicationStream(
   }
 }
 
+async function slotRefused({ slot, source }: StreamOptions, error: unknown): Promise<MigrationError> {
+  const state = await readSlot(source, slot)
+  const trouble = slotTrouble({ slot, state })
+  if (trouble) return trouble
+  return new MigrationError('SlotRefused', `The source does not let the slot ${slot} be read: ${errorText(error)}.`, {
+    hint:
+      state?.synced === true
+        ? 'The address of the source leads to a standby. Let it lead to the primary, or promote the standby, and the migration goes on by itself.'
+        : 'The slot is there and whole: when the reason above is mended, the migration goes on by itself.',
+    target: 'source',
+    cause: error,
+  })
+}
+
 async function startStream(
   context: DatabaseContext,
-  { slot, publications, startLsn, source, binary = false, queueBytes = QUEUE_BYTES }: StreamOptions,
+  { slot, publications, startLsn, source, binary = false, queueBytes = QUEUE_BYTES, admit }: StreamOptions,
 ): Promise<ReplicationStream> {
   const { timeout } = (
     await source.query<{ timeout: string }>(
@@ -122,7 +140,11 @@ async function startStream(
   ).rows[0]!
   let client: Client | undefined
   let closing = false
+  let heardAt = performance.now()
+  let isHeld = false
   const queue = new MessageQueue<CopyDataBlock>(queueBytes, (held) => {
+    isHeld = held
+    heardAt = performance.now()
     const socket = client?.connection.stream
     if (held) socket?.pause()
     else socket?.resume()
@@ -133,6 +155,7 @@ async function startStream(
     onClient(own) {
       client = own
       takeCopyData(own, (block) => {
+        heardAt = performance.now()
         if (!closing) queue.put(block, block.end - block.start)
       })
     },
@@ -144,10 +167,11 @@ async function startStream(
   Object.assign(service, {
     async client(this: { _client: Client; _connection: Client['connection'] }) {
       const own = await context.replication('follow')
-      await own.query(DECODING_MEMORY)
       own.on('error', (error) => service.emit('error', error))
       this._client = own
       this._connection = own.connection
+      await admit?.(own)
+      await own.query(DECODING_MEMORY)
       return [own, own.connection]
     },
   })
@@ -156,23 +180,26 @@ async function startStream(
   // after a commit's end lies in the next one: the source would skip that transaction for ever.
   const sendStatus = (ping = false): void => void service.acknowledge(formatLsn(durable - 1n), ping)
 
-  service.on('error', (error: Error) => queue.fail(error))
+  service.on('error', (error: Error) => queue.fail(sourceTrouble(error)))
 
   const decoder = new PgoutputDecoder({ binary })
   const started = new Promise<void>((resolve) => service.on('start', () => resolve()))
   const ended = service.subscribe(plugin, slot, formatLsn(startLsn)).then(
-    () => queue.fail(new Error('Connection terminated by the source.')),
+    () => queue.fail(sourceTrouble(new Error('Connection terminated by the source'))),
     (error: unknown) => {
-      queue.fail(error)
+      queue.fail(sourceTrouble(error))
       if (!closing) throw error
     },
   )
   // It is waited for below; until then its failure is in the queue.
   ended.catch(() => {})
-  await Promise.race([started, ended]).catch(async (error: unknown) => {
-    await stop(service)
-    throw error
-  })
+  const tooLate = new AbortController()
+  await Promise.race([started, ended, after(START_MS, tooLate.signal)])
+    .catch(async (error: unknown) => {
+      await stop(service)
+      throw error
+    })
+    .finally(() => tooLate.abort())
   sendStatus()
   // Also while the socket is paused: any message from us restarts the source's clock, and it gives up
   // after wal_sender_timeout without one.
@@ -183,7 +210,7 @@ async function startStream(
 
   return {
     async read(waitMs) {
-      return messagesOf(await queue.take(waitMs), decoder, sendStatus)
+      return walsenderMessages(await queue.take(waitMs), decoder, sendStatus)
     },
     wake: () => queue.wake(),
     acknowledge(lsn) {
@@ -194,6 +221,9 @@ async function startStream(
     ping: () => sendStatus(true),
     get queuedBytes() {
       return queue.bytes
+    },
+    get silentMs() {
+      return isHeld ? 0 : performance.now() - heardAt
     },
     async [Symbol.asyncDispose]() {
       closing = true
@@ -209,37 +239,12 @@ async function startStream(
   }
 }
 
-/** What a walsender puts into CopyData: https://www.postgresql.org/docs/current/protocol-replication.html */
-const XLOG_DATA = 0x77 // w
-const KEEPALIVE = 0x6b // k
-/** Type byte and length of CopyData. */
-const COPY_DATA_HEAD = 5
-/** Type byte, start and end of the WAL data, time. */
-const XLOG_DATA_HEAD = 25
-
-/** Type byte, end of the WAL, time, whether an answer is asked for. */
-const KEEPALIVE_BYTES = 18
-
-/** @param reply answers a keepalive that asks for it */
-function* messagesOf(
-  blocks: readonly CopyDataBlock[],
-  decoder: PgoutputDecoder,
-  reply: () => void,
-): Generator<StreamMessage> {
-  for (const { bytes, start, end } of blocks) {
-    for (let offset = start; offset < end;) {
-      const next = offset + 1 + bytes.readUInt32BE(offset + 1)
-      const content = offset + COPY_DATA_HEAD
-      const kind = bytes[content]
-      if (kind === XLOG_DATA) yield decoder.decode(bytes, Math.min(content + XLOG_DATA_HEAD, next), next)
-      else if (kind === KEEPALIVE && next - content === KEEPALIVE_BYTES) {
-        // While this waits to be read, the messages that follow the clock keep the connection.
-        if (bytes[next - 1] === 1) reply()
-        yield { kind: 'keepalive', walEnd: bytes.readBigUInt64BE(content + 1) }
-      } else throw protocolViolation(`the walsender message ${kind}`)
-      offset = next
-    }
-  }
+/** Fails after a time, unless it is called off. */
+function after(ms: number, calledOff: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const timer = setTimeout(() => reject(sourceSilent(ms)), ms)
+    calledOff.addEventListener('abort', () => clearTimeout(timer))
+  })
 }
 
 /** What the types of `pg` leave out of its connection. */

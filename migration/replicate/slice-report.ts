@@ -3,11 +3,15 @@ import type { DatabaseContext } from '../context.ts'
 import { errorText } from '../errors.ts'
 import type { Applier } from './apply/applier.ts'
 import { total } from './apply/change-counts.ts'
-import { latencySeconds, sampleSource } from './latency.ts'
+import { latencySeconds } from './latency.ts'
 import type { FollowWarnings } from './follow-warnings.ts'
 import type { Progress } from './progress.ts'
-import { readSlot, type SlotState } from './replication-slot.ts'
+import type { SlotState } from './replication-slot.ts'
 import type { ReplicationStream } from './replication-stream.ts'
+import { RetainedWalWatch, slotStatus } from './retained-wal-watch.ts'
+import { addSample, thinSamples } from './samples.ts'
+import { SourceMarks } from './source-marks.ts'
+import { sourceSilent } from './source-trouble.ts'
 import { readUnfollowedTables } from './unfollowed-tables.ts'
 
 /** ms between two looks at the source. */
@@ -19,6 +23,11 @@ const LOOKS_PER_POINT = 2
 const LOOKS_PER_SLOT = 5
 /** Looks for each look at which tables there are, from the first one on. */
 const LOOKS_PER_TABLES = 10
+/**
+ * ms without a word from the source, in spite of a question each second, after which the stream is given up: twice
+ * the default of wal_receiver_timeout, after which PostgreSQL's own subscriber gives up.
+ */
+const SILENT_MS = 120_000
 
 /** What follows at the moment; replaced when the stream is opened again. */
 export interface Following {
@@ -39,8 +48,8 @@ export class SliceReport {
   following: Following | undefined
   latencySeconds: number | undefined
   lagBytes: number | undefined
-  /** When the target had everything, by the source's clock, ms. */
-  #caughtUpAt: number | undefined
+  readonly #marks: SourceMarks
+  readonly #wal: RetainedWalWatch
   #slot: SlotState | undefined
   #looks = 0
 
@@ -50,10 +59,22 @@ export class SliceReport {
     this.#source = source
     this.#catalog = catalog
     this.#slotName = slotName
+    this.#marks = new SourceMarks(source)
+    this.#wal = new RetainedWalWatch(context, slotName)
+  }
+
+  /** When the target had everything, by the source's clock, ms. It is known from before, too. */
+  get caughtUpAt(): number | undefined {
+    return this.#marks.caughtUpAt
+  }
+
+  set caughtUpAt(time: number) {
+    this.#marks.caughtUpAt = Math.max(this.#marks.caughtUpAt ?? 0, time)
   }
 
   /** Reports until the signal is aborted. @throws when one of the servers is lost */
   async run(signal: AbortSignal): Promise<void> {
+    await thinSamples(this.#catalog)
     for (let looks = 0; !signal.aborted; looks++) {
       const begin = performance.now()
       await this.look(signal)
@@ -70,17 +91,21 @@ export class SliceReport {
   async look(signal?: AbortSignal): Promise<void> {
     const { following } = this
     if (!following) return
-    const sample = await sampleSource(this.#source)
+    const mark = await this.#marks.take()
     const { applier, stream } = following
     stream.ping()
     const limit = performance.now() + CATCH_UP_MS
-    while (applier.position < sample.flushLsn && performance.now() < limit && signal?.aborted !== true) await pause(5)
+    while (applier.position < mark.lsn && performance.now() < limit && signal?.aborted !== true) await pause(5)
+    // Read together: whatever is not pending and not before the position has not arrived.
     const { position, oldestPendingCommit } = applier
-    const latency = latencySeconds({ sample, position, oldestPendingCommit, caughtUpAt: this.#caughtUpAt })
-    if (latency === 0) this.#caughtUpAt = sample.time
+    this.#marks.reached(position)
+    const latency = latencySeconds({ mark, position, oldestPendingCommit, caughtUpAt: this.caughtUpAt })
     this.latencySeconds = latency ?? this.latencySeconds
-    this.lagBytes = position >= sample.flushLsn ? 0 : Number(sample.flushLsn - position)
-    if (this.#looks % LOOKS_PER_SLOT === 0) this.#slot = await readSlot(this.#source, this.#slotName)
+    this.lagBytes = position >= mark.lsn ? 0 : Number(mark.lsn - position)
+    if (stream.silentMs > SILENT_MS) throw sourceSilent(stream.silentMs)
+    if (this.#looks % LOOKS_PER_SLOT === 0) {
+      this.#slot = await this.#wal.look(this.#source)
+    }
     if (this.#looks % LOOKS_PER_POINT === 0) await this.#addPoint(following)
     this.#looks++
     await this.#writeStatus(following)
@@ -107,9 +132,7 @@ export class SliceReport {
         ...(latency === undefined
           ? {}
           : { latencySeconds: latency, maxLatencySeconds: Math.max(status.maxLatencySeconds ?? 0, latency) }),
-        ...(this.#slot
-          ? { slot: { name: this.#slotName, walStatus: this.#slot.walStatus, retainedBytes: this.#slot.retainedBytes } }
-          : {}),
+        ...(this.#slot ? { slot: slotStatus(this.#slotName, this.#slot) } : {}),
       }))
     } catch (error) {
       // The data does not wait for the page.
@@ -122,11 +145,11 @@ export class SliceReport {
 
   async #addPoint({ applier, progress }: Following): Promise<void> {
     if (this.latencySeconds === undefined) return
-    await this.#catalog.query(
-      `insert into pgflex.sample (latency_seconds, lag_bytes, rows_copied, bytes_copied, changes_applied)
-       select $1, $2, coalesce(sum(rows_done), 0), coalesce(sum(bytes_done), 0), $3 from pgflex.table_copy`,
-      [this.latencySeconds, this.lagBytes, total(progress) + total(applier.applied)],
-    )
+    await addSample(this.#catalog, {
+      latencySeconds: this.latencySeconds,
+      lagBytes: this.lagBytes ?? 0,
+      changesApplied: total(progress) + total(applier.applied),
+    })
   }
 }
 

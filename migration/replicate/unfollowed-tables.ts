@@ -31,7 +31,8 @@ export async function readUnfollowedTables(
 ): Promise<UnfollowedTables> {
   const { publication, insertsPublication } = sourceObjects(context.key, context.database)
   const { rows: copied } = await target.query<TableName>(
-    'select schema_name as schema, table_name as name from pgflex.table_copy',
+    // One that could not be copied is not followed either.
+    `select schema_name as schema, table_name as name from pgflex.table_copy where state <> 'errored'`,
   )
   // The publications first: a table that is dropped in between is then in neither of the two that count.
   const published = await readPublished(source, [publication, insertsPublication])

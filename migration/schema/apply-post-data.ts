@@ -58,7 +58,7 @@ export async function planPostData(context: DatabaseContext): Promise<void> {
 }
 
 /** Publications of pgflex itself are in the source while it reads from it. */
-function isOfUser({ kind, objectName }: SchemaStatement): boolean {
+export function isOfUser({ kind, objectName }: SchemaStatement): boolean {
   return !(/PUBLICATION/.test(kind) && objectName?.startsWith('pgflex') === true)
 }
 
@@ -68,7 +68,7 @@ function underPolicies(statement: SchemaStatement): SchemaStatement {
   return { ...statement, sql: `set local row_security = on;\n${statement.sql};\nset local row_security = off` }
 }
 
-async function readConstraintTarget(session: Connection): Promise<ConstraintTarget> {
+export async function readConstraintTarget(session: Connection): Promise<ConstraintTarget> {
   const { rows } = await session.query<{ name: string }>(
     `select n.nspname || '.' || c.relname as name
        from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace

@@ -1,5 +1,6 @@
 import type { DatabaseContext } from '../context.ts'
 import { MigrationError } from '../errors.ts'
+import { watchSlot } from '../replicate/retained-wal-watch.ts'
 import { analyzeTables } from './analyze.ts'
 import { applyPostData, planPostData } from './apply-post-data.ts'
 import { reportPostData } from './report-post-data.ts'
@@ -12,6 +13,7 @@ import { reportPostData } from './report-post-data.ts'
  */
 export async function buildIndexes(context: DatabaseContext): Promise<{ finished: boolean }> {
   await context.status({ phase: 'BuildingIndexes' })
+  await using _slot = context.record.properties.migrationMode === 'Online' ? watchSlot(context) : undefined
   await planPostData(context)
   const result = await applyPostData(context, 'load')
   if (context.draining.aborted) return { finished: false }

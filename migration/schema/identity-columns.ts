@@ -42,6 +42,29 @@ export async function loosenIdentityColumns(target: Connection): Promise<void> {
   }
 }
 
+/** The same for tables that are made later, inside a transaction of the caller. */
+export async function loosenNewIdentityColumns(
+  target: Connection,
+  tables: readonly { schema: string; name: string }[],
+): Promise<void> {
+  const { rows } = await target.query<IdentityColumn>(
+    `select n.nspname as schema, c.relname as table, a.attname as column
+       from pg_catalog.pg_attribute as a
+       join pg_catalog.pg_class     as c on c.oid = a.attrelid
+       join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+      where a.attidentity = 'a' and not a.attisdropped and not c.relispartition
+        and (n.nspname, c.relname) in (select * from unnest($1::name[], $2::name[]))`,
+    [tables.map(({ schema }) => schema), tables.map(({ name }) => name)],
+  )
+  if (rows.length === 0) return
+  for (const column of rows) await setGenerated(target, column, 'by default')
+  await target.query(
+    `insert into pgflex.step (name, detail) values ($1, $2)
+         on conflict (name) do update set detail = pgflex.step.detail || excluded.detail`,
+    [STEP, JSON.stringify(rows)],
+  )
+}
+
 /** Makes them GENERATED ALWAYS again. Idempotent. */
 export async function restoreIdentityColumns(target: Connection): Promise<void> {
   const { rows } = await target.query<{ detail: string }>('select detail from pgflex.step where name = $1', [STEP])

@@ -15,11 +15,16 @@ export type NewStatement = SchemaStatement & Partial<Pick<PlannedStatement, 'sta
 /** Rows of one INSERT. */
 const INSERT_ROWS = 1000
 
-/** Stores the statements of a section in their order, inside a transaction of the caller. */
+/**
+ * Stores the statements of a section in their order, inside a transaction of the caller.
+ *
+ * @param after the last position that is taken
+ */
 export async function storeStatements(
   target: Connection,
   section: DumpSection,
   statements: NewStatement[],
+  after = 0,
 ): Promise<void> {
   for (let first = 0; first < statements.length; first += INSERT_ROWS) {
     const rows = statements.slice(first, first + INSERT_ROWS)
@@ -31,7 +36,7 @@ export async function storeStatements(
               with ordinality as s (kind, schema_name, object_name, table_name, sql, state, message, n)`,
       [
         section,
-        first,
+        after + first,
         rows.map((row) => row.kind),
         rows.map((row) => row.schemaName),
         rows.map((row) => row.objectName),

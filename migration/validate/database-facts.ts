@@ -1,6 +1,7 @@
 import type { Connection } from '../connect.ts'
 import { listExtensionTables } from './extension-tables.ts'
 import { readLargeObjectFacts, type LargeObjectFacts } from '../load/large-object-facts.ts'
+import { IS_IDENTIFIED } from '../replicate/publication.ts'
 
 /** What validation needs to know of one database. */
 export interface SourceDatabaseFacts {
@@ -27,10 +28,9 @@ export interface SourceDatabaseFacts {
 export async function readSourceDatabaseFacts(connection: Connection): Promise<SourceDatabaseFacts> {
   const { rows } = await connection.query<{ facts: string }>(`
     with relation as (
-      select c.oid, c.relkind, c.relpersistence, c.relreplident, c.relowner,
+      select c.oid, c.relkind, c.relpersistence, c.relowner,
              format('%s.%s', n.nspname, c.relname) as name,
-             exists (select from pg_index as i where i.indrelid = c.oid and i.indisprimary) as has_key,
-             exists (select from pg_index as i where i.indrelid = c.oid and i.indisreplident) as has_identity_index
+             ${IS_IDENTIFIED} as identified
         from pg_class     as c
         join pg_namespace as n on n.oid = c.relnamespace
        where n.nspname !~ '^pg_'
@@ -47,8 +47,7 @@ export async function readSourceDatabaseFacts(connection: Connection): Promise<S
       'tables',               (select count(*) from relation where relkind = 'r'),
       'notOwned',             (select coalesce(json_agg(name order by name), '[]') from relation where relkind in ('r', 'p') and not pg_has_role(relowner, 'usage')),
       'withoutIdentity',      (select coalesce(json_agg(name order by name), '[]') from relation
-                                where relkind = 'r' and relpersistence = 'p'
-                                  and (relreplident = 'n' or relreplident = 'd' and not has_key or relreplident = 'i' and not has_identity_index)),
+                                where relkind = 'r' and relpersistence = 'p' and not identified),
       'foreignTables',        (select coalesce(json_agg(name order by name), '[]') from relation where relkind = 'f'),
       'unloggedTables',       (select coalesce(json_agg(name order by name), '[]') from relation where relkind = 'r' and relpersistence = 'u'),
       'preparedTransactions', (select count(*) from pg_prepared_xacts where database = current_database()),

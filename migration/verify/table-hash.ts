@@ -33,6 +33,9 @@ export async function hashTable(
   return toTableHash(rows[0]!)
 }
 
+/** To this encoding rows are converted before they are hashed. Bytes of SQL_ASCII can be converted to nothing else. */
+const COMMON_ENCODING = `(select case current_setting('server_encoding') when 'SQL_ASCII' then 'SQL_ASCII' else 'UTF8' end)::name`
+
 /** The query behind {@link hashTable}: one row of `rows`, `high`, `low`, all text. Needs {@link pinOutput}. */
 export function hashQuery(table: TableName, columns: ComparedColumn[], digest: Digest): string {
   // "offset 0" keeps the planner from computing the digest once for each half.
@@ -40,7 +43,7 @@ export function hashQuery(table: TableName, columns: ComparedColumn[], digest: D
     select count(*)::text                                                                      as rows,
            coalesce(sum(('x' || substr(digest,  1, 16))::bit(64)::bigint), 0)::text            as high,
            coalesce(sum(('x' || substr(digest, 17, 16))::bit(64)::bigint), 0)::text            as low
-      from (select ${digestOf(`convert_to(${rowText(columns, digest)}, 'UTF8')`, digest)} as digest
+      from (select ${digestOf(`convert_to(${rowText(columns, digest)}, ${COMMON_ENCODING})`, digest)} as digest
               from only ${id(table.schema, table.name)}
             offset 0) as hashed`
 }

@@ -105,6 +105,26 @@ test('a failure that stays ends the database as failed, with what to do, after t
   expect(ended).toHaveLength(2)
 })
 
+test.each([
+  'SlotIdleTimeout',
+  'SlotInvalidated',
+  'SlotLost',
+  'SlotNotFailedOver',
+  'SlotRowsRemoved',
+  'SlotWalLevel',
+  'SlotWalRemoved',
+  'SourceDiverged',
+  'PublicationMissing',
+])('%s ends the database at once while following', (code) => {
+  const { output, calls } = play(
+    migrateDatabase,
+    { ...input, stage: 'follow' },
+    world(0, { replicateSlice: () => ({ ok: false, code, message: 'Gone.', retryable: false }) }),
+  )
+  expect(calls).toEqual(['replicateSlice', 'endDatabase'])
+  expect(output).toEqual({ state: 'Failed', message: 'Gone.' })
+})
+
 test('a cancelled database ends as cancelled', () => {
   const { output } = play(
     migrateDatabase,

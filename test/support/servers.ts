@@ -52,10 +52,10 @@ function secret(): string {
 }
 
 /** Creates a database of the application on the source and runs SQL in it as its owner. */
-export async function createSourceDatabase(pair: ServerPair, name: string, sql: string): Promise<void> {
+export async function createSourceDatabase(pair: ServerPair, name: string, sql: string, clauses = ''): Promise<void> {
   {
     await using admin = await pair.source.connect()
-    await admin.query(`create database ${id(name)} owner ${APP_USER}`)
+    await admin.query(`create database ${id(name)} owner ${APP_USER} ${clauses}`)
   }
   await using database = await pair.source.connect(name)
   await database.query(`set role ${APP_USER}`)
@@ -63,9 +63,9 @@ export async function createSourceDatabase(pair: ServerPair, name: string, sql: 
 }
 
 /** Creates an empty database on the target, owned by the migrating role. */
-export async function createTargetDatabase(pair: ServerPair, name: string): Promise<void> {
+export async function createTargetDatabase(pair: ServerPair, name: string, clauses = ''): Promise<void> {
   await using admin = await pair.target.connect()
-  await admin.query(`create database ${id(name)} owner ${TARGET_USER}`)
+  await admin.query(`create database ${id(name)} owner ${TARGET_USER} ${clauses}`)
 }
 
 export interface TestMigration extends AsyncDisposable {

@@ -1,10 +1,12 @@
 import type { Lsn } from '../../lsn.ts'
 import { protocolViolation } from '../byte-reader.ts'
-import type { TruncateMessage, InsertMessage, UpdateMessage, DeleteMessage } from '../pgoutput-message.ts'
-import type { ReplicationStream, StreamMessage } from '../replication-stream.ts'
+import type { RowMessage, TruncateMessage } from '../pgoutput-message.ts'
+import type { ReplicationStream } from '../replication-stream.ts'
+import type { StreamMessage } from '../walsender-messages.ts'
 import { noChanges, sum, total, type ChangeCounts } from './change-counts.ts'
 import { ChangeGroup } from './change-group.ts'
-import type { TablePlan } from './table-plan.ts'
+import { beginSource, type SourceTransaction } from './source-transaction.ts'
+import { expectWidth, type TablePlan } from './table-plan.ts'
 import type { TargetTables } from './target-tables.ts'
 import type { MissedRows, TargetTransaction } from './target-transaction.ts'
 
@@ -24,17 +26,6 @@ export interface ApplierOptions {
   /** A table with changes that is no table of this migration. */
   onIgnored(table: { schema: string; name: string }): void
   onMissed(missed: MissedRows): void
-}
-
-type RowMessage = InsertMessage | UpdateMessage | DeleteMessage
-
-/** A source transaction whose messages are arriving. */
-interface SourceTransaction {
-  finalLsn: Lsn
-  commitTime: number
-  /** It has been applied already. */
-  skip: boolean
-  changed: boolean
 }
 
 interface Writing {
@@ -111,13 +102,7 @@ export class Applier {
       }
       case 'begin':
         if (this.#source) throw protocolViolation('a transaction inside a transaction')
-        this.#source = {
-          finalLsn: message.finalLsn,
-          commitTime: message.commitTime,
-          // A commit that begins before the end of another one ends at or before it.
-          skip: message.finalLsn < this.#options.appliedLsn,
-          changed: false,
-        }
+        this.#source = beginSource(message, this.#options.appliedLsn)
         return undefined
       case 'commit':
         return this.#commit(message.endLsn)
@@ -170,16 +155,35 @@ export class Applier {
     const point = tables.point(message.relation)
     if (point === undefined) this.#options.onIgnored(tables.relation(message.relation))
     else if (!source.skip && source.finalLsn >= point) {
-      return tables.plan(message.relation, point).then((plan) => this.#change(plan, message))
+      return this.#plan(message.relation, point, source).then((plan) => plan && this.#change(plan, message))
     }
     return undefined
+  }
+
+  /** How the changes of a table are written, once its definition is the one that the source has described. */
+  async #plan(oid: number, point: Lsn, source: SourceTransaction): Promise<TablePlan | undefined> {
+    const { tables } = this.#options
+    if (tables.altered) await this.settled()
+    const change = tables.isDropped(oid) ? undefined : await tables.change(oid, source.xid)
+    if (tables.isDropped(oid)) return undefined
+    if (change && change.steps.length > 0) {
+      this.#begin(source)
+      // Everything before goes first, in the old shape, into the same transaction, which stays open.
+      await this.#write(false)
+      await this.settled()
+      await tables.alter(change)
+    } else if (change) {
+      this.#begin(source)
+      this.#group.add(change.statements)
+    }
+    return await tables.plan(oid, point)
   }
 
   #change(plan: TablePlan, message: RowMessage): Promise<void> | undefined {
     const source = this.#open()
     if (source.skip || source.finalLsn < plan.point) return undefined
-    const { columns } = message.kind === 'delete' ? message.old.row : message.row
-    if (columns !== plan.width) throw protocolViolation(`a row of ${columns} values for ${plan.width} columns`)
+    if (message.kind !== 'delete') expectWidth(plan, message.row)
+    if (message.kind !== 'insert' && message.old) expectWidth(plan, message.old.row)
     this.#begin(source)
     if (message.kind === 'insert') this.#group.insert(plan, message, source.finalLsn)
     else if (message.kind === 'update') this.#group.update(plan, message, source.finalLsn)
@@ -195,7 +199,10 @@ export class Applier {
     for (const oid of message.relations) {
       const point = tables.point(oid)
       if (point === undefined) this.#options.onIgnored(tables.relation(oid))
-      else if (source.finalLsn >= point) plans.push(tables.known(oid) ?? (await tables.plan(oid, point)))
+      else if (source.finalLsn >= point) {
+        const plan = tables.known(oid) ?? (await this.#plan(oid, point, source))
+        if (plan) plans.push(plan)
+      }
     }
     if (plans.length === 0) return
     this.#begin(source)
@@ -223,6 +230,7 @@ export class Applier {
     }
     this.#group.counts.transactions++
     this.#group.endLsn = endLsn
+    this.#group.tailLsn = undefined
     if (this.#isFull || this.#parts) return this.#write(true)
     const wait = this.#writing !== undefined || performance.now() - this.#collectingSince < COLLECT_MS
     return wait ? undefined : this.#write(true)

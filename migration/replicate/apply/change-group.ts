@@ -43,8 +43,13 @@ export class ChangeGroup {
 
   truncate(plans: readonly TablePlan[], restartIdentity: boolean, lsn: Lsn): void {
     for (const plan of plans) this.cut(plan)
-    this.#add([truncateTables(plans, restartIdentity)], 0, lsn)
+    this.#add(truncateTables(plans, restartIdentity), 0, lsn)
     this.counts.truncates += plans.length
+  }
+
+  /** Adds statements that are no changes of rows. */
+  add(statements: readonly Statement[]): void {
+    this.#statements.push(...statements)
   }
 
   /** Ends what has been collected for a table: what comes later comes after it. */

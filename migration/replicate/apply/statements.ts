@@ -9,11 +9,12 @@ import { valueArrays, type ArrayColumn } from './value-array.ts'
 /** A statement for the target, and what is known of it when its result comes or it fails. */
 export interface Statement {
   sql: string
-  params: (Buffer | null)[]
+  params: (Buffer | string | null)[]
   /** What a COPY FROM STDIN reads, made piece by piece as it is sent. */
   copy?: Iterable<Buffer>
   plan?: TablePlan
-  kind: 'insert' | 'update' | 'delete' | 'truncate'
+  /** schema: of no plan, it changes a definition or what is known of one. */
+  kind: 'insert' | 'update' | 'delete' | 'truncate' | 'schema'
   /** Rows that it has to touch. */
   expected: number
   /** Of a statement for one row: its key or values, for error messages. */
@@ -194,16 +195,28 @@ export function deleteAlike(plan: TablePlan, old: Tuple): Statement {
 /**
  * Empties tables in one statement. Of a TRUNCATE … CASCADE the source names every table that it has emptied,
  * so there is nothing to cascade to.
+ *
+ * A table that still has rows to check at the end of the transaction is not emptied ("pending trigger events"). The
+ * source has checked them by then, maybe in a transaction before: so do we.
  */
-export function truncateTables(plans: readonly TablePlan[], restartIdentity: boolean): Statement {
+export function truncateTables(plans: readonly TablePlan[], restartIdentity: boolean): Statement[] {
   const tables = plans.map(({ schema, table }) => `only ${id(schema, table)}`).join(', ')
-  return {
-    sql: `truncate table ${tables} ${restartIdentity ? 'restart identity' : 'continue identity'}`,
+  const constraints = plans.flatMap(({ deferrable }) => deferrable).join(', ')
+  const statement = (sql: string): Statement => ({
+    sql,
     params: [],
     ...(plans.length === 1 ? { plan: plans[0]! } : {}),
     kind: 'truncate',
     expected: 0,
-  }
+  })
+  const truncate = statement(`truncate table ${tables} ${restartIdentity ? 'restart identity' : 'continue identity'}`)
+  return constraints === ''
+    ? [truncate]
+    : [
+        statement(`set constraints ${constraints} immediate`),
+        truncate,
+        statement(`set constraints ${constraints} deferred`),
+      ]
 }
 
 function memo(plan: TablePlan, shape: string, make: (plan: TablePlan) => string): string {

@@ -1,6 +1,8 @@
 import { MigrationError } from '../../errors.ts'
 import type { Lsn } from '../../lsn.ts'
+import { protocolViolation } from '../byte-reader.ts'
 import type { Relation } from '../pgoutput-message.ts'
+import type { Tuple } from '../tuple.ts'
 import type { TargetTable } from './target-table.ts'
 
 export interface PlanColumn {
@@ -43,6 +45,8 @@ export interface TablePlan {
   /** The old row of UPDATE and DELETE comes whole. */
   full: boolean
   order: ApplyOrder
+  /** Constraints that are checked at the end of the target transaction, as SQL names. */
+  deferrable: readonly string[]
   /** Names, types and identity as the source described them, to notice when they change. */
   signature: string
   /** SQL that has been made for the table, so that it is made once. */
@@ -72,6 +76,11 @@ export class TextRequired extends Error {
  * https://www.postgresql.org/docs/current/catalog-pg-type.html
  */
 const VARCHAR_OID = 1043
+
+/** @throws {MigrationError} ProtocolViolation when a row has another number of values than its table has columns */
+export function expectWidth({ width }: TablePlan, { columns }: Tuple): void {
+  if (columns !== width) throw protocolViolation(`a row of ${columns} values for ${width} columns`)
+}
 
 /**
  * @param binary values come in their binary form
@@ -114,6 +123,7 @@ export function planTable(
     binary,
     full,
     order,
+    deferrable: target.deferrable,
     signature: relationSignature(relation),
     sql: new Map(),
   }

@@ -25,6 +25,8 @@ export interface TargetTable {
   columns: TargetColumn[]
   /** Usable as a key: valid, immediate, whole (no predicate, no expression). */
   uniqueIndexes: UniqueIndex[]
+  /** Constraints that can be deferred, as SQL names. */
+  deferrable: string[]
 }
 
 /**
@@ -41,7 +43,7 @@ export async function readTargetTable(
 ): Promise<TargetTable | undefined> {
   // format_type with a type modifier of -1 gives bpchar and "bit", where without one it gives what SQL reads as
   // char(1) and bit(1).
-  const { rows } = await target.query<{ columns: string; indexes: string }>(
+  const { rows } = await target.query<{ columns: string; indexes: string; deferrable: string }>(
     `select coalesce(
               (select json_agg(json_build_object(
                         'name', a.attname,
@@ -71,7 +73,8 @@ export async function readTargetTable(
                  join pg_class ic on ic.oid = i.indexrelid
                  join pg_am on pg_am.oid = ic.relam and pg_am.amname = 'btree'
                 where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indimmediate
-                  and i.indpred is null and i.indexprs is null), '[]') as indexes
+                  and i.indpred is null and i.indexprs is null), '[]') as indexes,
+            coalesce((select json_agg(con.conname) from pg_constraint con where con.conrelid = c.oid and con.condeferrable), '[]') as deferrable
        from pg_class c
        join pg_namespace n on n.oid = c.relnamespace
       where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p')`,
@@ -88,6 +91,7 @@ export async function readTargetTable(
         operator: `operator(${id(operatorSchema)}.${operator})`,
       })),
     })),
+    deferrable: (JSON.parse(row.deferrable) as string[]).map((constraint) => id(schema, constraint)),
   }
 }
 

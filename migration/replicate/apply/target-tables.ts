@@ -3,9 +3,10 @@ import { MigrationError } from '../../errors.ts'
 import type { Lsn } from '../../lsn.ts'
 import { protocolViolation } from '../byte-reader.ts'
 import type { Relation } from '../pgoutput-message.ts'
+import type { SchemaChange, SchemaChanges } from '../schema-change/schema-changes.ts'
 import type { TablePoints } from '../table-points.ts'
 import { planTable, relationSignature, type ApplyOrder, type TablePlan } from './table-plan.ts'
-import { readTargetTable } from './target-table.ts'
+import { readTargetTable, type TargetTable } from './target-table.ts'
 
 export interface TargetTablesOptions {
   /** For reading the catalog; not the session that applies. */
@@ -15,6 +16,8 @@ export interface TargetTablesOptions {
   orders: ReadonlyMap<string, ApplyOrder>
   /** Values come in their binary form. */
   binary?: boolean
+  /** Looks whether the definition of a table has changed, at its first change after each description. */
+  changes?: SchemaChanges
 }
 
 /** The plans of the tables of a stream, made when the first change of each arrives. */
@@ -22,6 +25,11 @@ export class TargetTables {
   readonly #options: TargetTablesOptions
   readonly #relations = new Map<number, Relation>()
   readonly #plans = new Map<number, TablePlan>()
+  /** Described again and not looked at since. */
+  readonly #unchecked = new Map<number, TablePlan>()
+  readonly #dropped = new Set<number>()
+  /** Definitions on their way, while it is looked whether they are to change. */
+  readonly #reading = new Map<number, Promise<TargetTable | undefined>>()
 
   constructor(options: TargetTablesOptions) {
     this.#options = options
@@ -29,11 +37,16 @@ export class TargetTables {
 
   /** A description of a table from the source. @returns the plan that it makes obsolete */
   describe(relation: Relation): TablePlan | undefined {
-    this.#relations.set(relation.oid, relation)
-    const plan = this.#plans.get(relation.oid)
-    if (plan && plan.signature === relationSignature(relation)) return undefined
-    this.#plans.delete(relation.oid)
-    return plan
+    const { oid } = relation
+    this.#relations.set(oid, relation)
+    const plan = this.#plans.get(oid) ?? this.#unchecked.get(oid)
+    this.#plans.delete(oid)
+    this.#unchecked.delete(oid)
+    if (!plan || plan.signature !== relationSignature(relation)) return plan
+    // Alike, and perhaps not the same: a column can be dropped and made again.
+    if (this.#options.changes) this.#unchecked.set(oid, plan)
+    else this.#plans.set(oid, plan)
+    return undefined
   }
 
   relation(oid: number): Relation {
@@ -52,24 +65,70 @@ export class TargetTables {
     return this.#plans.get(oid)
   }
 
+  /** The source has dropped it since, and its rows can't be applied any more. */
+  isDropped(oid: number): boolean {
+    return this.#dropped.has(oid)
+  }
+
+  /** The transaction under way has altered tables: their definitions can be read when all of it has been written. */
+  get altered(): boolean {
+    return this.#options.changes?.altered ?? false
+  }
+
+  /**
+   * What has to be done on the target before the next row of a table: usually nothing.
+   *
+   * @throws {MigrationError} SchemaChanged
+   */
+  async change(oid: number, xid: number): Promise<SchemaChange | undefined> {
+    const { changes } = this.#options
+    if (!changes) return undefined
+    if (!this.#unchecked.has(oid)) {
+      const reading = this.#read(oid)
+      // Its failure is that of plan(), if it comes to that.
+      reading.catch(() => {})
+      this.#reading.set(oid, reading)
+    }
+    const change = await changes.find(this.relation(oid), xid)
+    if (change !== 'dropped') return change
+    this.#dropped.add(oid)
+    return undefined
+  }
+
+  /** @throws {MigrationError} SchemaChanged */
+  async alter(change: SchemaChange): Promise<void> {
+    // A parent brings its change to its children.
+    this.#unchecked.clear()
+    this.#reading.clear()
+    await this.#options.changes!.alter(change)
+  }
+
   /** @throws {MigrationError} TableMissing, SchemaChanged; TextRequired */
   async plan(oid: number, point: Lsn): Promise<TablePlan> {
+    const unchecked = this.#unchecked.get(oid)
+    this.#unchecked.delete(oid)
+    if (unchecked) {
+      this.#plans.set(oid, unchecked)
+      return unchecked
+    }
     const { schema, name } = this.relation(oid)
-    const table = await readTargetTable(this.#options.catalog, schema, name)
+    const reading = this.#reading.get(oid)
+    this.#reading.delete(oid)
+    const table = await (reading ?? this.#read(oid))
     if (!table) {
       throw new MigrationError('TableMissing', `Table ${schema}.${name} was copied, and is no longer on the target.`, {
         hint: 'Nothing else may change the target while it follows the source. Start the migration again.',
         target: 'target',
       })
     }
-    const plan = planTable(
-      this.relation(oid),
-      table,
-      point,
-      this.#options.orders.get(`${schema}.${name}`) ?? 'lastStates',
-      this.#options.binary,
-    )
+    const order = this.#options.orders.get(`${schema}.${name}`) ?? 'lastStates'
+    const plan = planTable(this.relation(oid), table, point, order, this.#options.binary)
     this.#plans.set(oid, plan)
     return plan
+  }
+
+  #read(oid: number): Promise<TargetTable | undefined> {
+    const { schema, name } = this.relation(oid)
+    return readTargetTable(this.#options.changes?.catalog ?? this.#options.catalog, schema, name)
   }
 }

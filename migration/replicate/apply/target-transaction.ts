@@ -58,6 +58,8 @@ export class TargetTransaction {
   readonly #prepared: PreparedStatements
   #open = false
   #missed = 0
+  /** Definitions of tables have been changed, and that is not committed. */
+  altered = false
 
   /** @param session prepared by prepareApplySession, and used for nothing else */
   constructor(session: Connection, lease: Lease, slot: string) {
@@ -113,9 +115,29 @@ export class TargetTransaction {
     return missed
   }
 
+  /**
+   * Changes definitions in the open transaction: DDL is transactional, and commits with the rows and the progress.
+   *
+   * @throws {StatementRefused}
+   */
+  async alter(statements: readonly Statement[]): Promise<void> {
+    this.altered = true
+    await this.write(statements)
+  }
+
+  /** Changes definitions in a transaction of its own, at a place where nothing is under way. */
+  async alterAlone(statements: readonly Statement[]): Promise<void> {
+    await this.alter(statements)
+    await checkFence(this.#session, this.#lease)
+    await this.#session.query('commit')
+    this.#open = false
+    this.altered = false
+  }
+
   async rollback(): Promise<void> {
     if (!this.#open) return
     this.#open = false
+    this.altered = false
     await this.#session.query('rollback')
   }
 
@@ -174,6 +196,7 @@ export class TargetTransaction {
       throw await this.#refuse(undefined, error)
     }
     this.#open = false
+    this.altered = false
   }
 
   /** Tells a refused statement, after which the session goes on, from a broken session. */

@@ -23,6 +23,8 @@ const PLAIN = table({ builtin: 'int8' }, { builtin: 'text' }, { builtin: '_times
 test('safe built-in types travel in binary, arrays of them too', () => {
   expect(copyFormat(PLAIN, PLAIN, OLD, NEW)).toBe('binary')
   expect(copyFormat(table(), table(), OLD, NEW)).toBe('binary')
+  const newer = table({ builtin: 'jsonpath' }, { builtin: '_nummultirange' }, { builtin: 'xid8' })
+  expect(copyFormat(newer, newer, { ...OLD, major: 14 }, NEW)).toBe('binary')
 })
 
 test.each(['regclass', 'xml', 'tsquery', '_regtype', null])('%s makes the whole table text', (builtin) => {

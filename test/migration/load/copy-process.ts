@@ -21,4 +21,5 @@ const context = databaseContext(
   database,
 )
 const result = await copyTables(context, { worker: Number(worker) })
-process.stdout.write(`${JSON.stringify(result)}\n`)
+// kB: https://nodejs.org/api/process.html#processresourceusage
+process.stdout.write(`${JSON.stringify({ ...result, maxRSS: process.resourceUsage().maxRSS })}\n`)

@@ -184,7 +184,13 @@ test('a holder that has lost a lease commits nothing more', async () => {
   await using sessions = await openCopySessions(context, 'test')
   const range = { lower: 0, upper: 40_000 }
   await storeRanges(session, [lease], 'test', [range])
-  const pass: LargeObjectPass = { pass: 'test', leases: [lease], roles: await readTargetRoles(session), digest: 'md5' }
+  const pass: LargeObjectPass = {
+    pass: 'test',
+    leases: [lease],
+    roles: await readTargetRoles(session),
+    digest: 'md5',
+    pace: () => 0,
+  }
   await onTarget('fenced', 'update pgflex.lease set fence = fence + 1')
   await expect(copyLargeObjects(sessions, range, pass)).rejects.toMatchObject({ code: 'LeaseLost' })
   await expect(copyLargeObjectsAgain(context, lease, 'now')).rejects.toMatchObject({ code: 'LeaseLost' })
@@ -214,6 +220,7 @@ test('a load that stood still from before the freeze until after it writes nothi
     leases: [lease],
     roles: await readTargetRoles(control),
     digest: 'md5',
+    pace: () => 0,
     snapshot: rows[0]!.name,
   }
   // Its sessions were ended; so are those that it opens under the same lease.

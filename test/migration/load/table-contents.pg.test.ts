@@ -16,7 +16,8 @@ const BUILTIN_TYPES: LoadDatabase = {
     create table public.nets (i inet, c cidr, m macaddr, m8 macaddr8, b bit(4), vb varbit, l pg_lsn, tv tsvector, x xid);
     create table public.shapes (p point, l line, s lseg, b box, pa path, po polygon, c circle);
     create table public.ranges (i4 int4range, i8 int8range, n numrange, d daterange, ts tsrange, tz tstzrange);
-    create table public.arrays (a int[], b text[], c numeric[], d timestamptz[], e bytea[], f bool[][], g int4range[], h jsonb[])`,
+    create table public.arrays (a int[], b text[], c numeric[], d timestamptz[], e bytea[], f bool[][], g int4range[], h jsonb[]);
+    create table public.newer (j jsonpath, x xid8, js jsonpath[], xs xid8[])`,
   data: `
     insert into public.numbers values
       (true, -32768, -2147483648, -9223372036854775808, 0, '-infinity', '-infinity', 'NaN', -12345678901234567890.0123456789, '-92233720368547758.08'),
@@ -50,7 +51,10 @@ const BUILTIN_TYPES: LoadDatabase = {
     insert into public.arrays values
       ('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}'),
       ('[-2:0]={1,null,3}', array['', null, 'NULL', 'a"b\\c,{}', E'x\\ny'], '{NaN,1e-10,null}', '{infinity,-infinity}', array['\\x00'::bytea, null], '{{t,f},{f,t}}', '{empty,"[1,5)"}', array['{"a":[1]}'::jsonb, null]),
-      ('{{{1,2},{3,4}}}', null, null, null, null, null, null, null)`,
+      ('{{{1,2},{3,4}}}', null, null, null, null, null, null, null);
+    insert into public.newer values
+      ('strict $.a[*] ? (@.size() > 1.5 && @ like_regex "^ü\\"" flag "i")', '18446744073709551615', array['$'::jsonpath, null], '{0,1}'),
+      ('lax $."x y".**{2 to last}.double()', '0', '{}', '{}'), (null, null, null, null)`,
 }
 
 /** What goes as text, or needs care by name or kind. */
@@ -130,7 +134,7 @@ describe.each([
     await planLoad(context)
     const result = await copyTables(context, { worker: 0 })
     expect(await reasons('builtin')).toEqual([])
-    expect(result).toEqual({ copied: 7, errored: 0, remaining: 0 })
+    expect(result).toEqual({ copied: 8, errored: 0, remaining: 0 })
     await expectEqual(pair, 'builtin')
     await expectNoLeaks(pair)
     await using source = await context.source('test')

@@ -40,6 +40,9 @@ export interface FollowingOptions extends TestMigrationOptions {
   sourceDdl?: string
   /** More DDL for the target alone. */
   targetDdl?: string
+  /** More clauses for CREATE DATABASE, such as an encoding. */
+  sourceClauses?: string
+  targetClauses?: string
 }
 
 /** Prepares both sides, makes the slot, and declares all tables copied as they are: empty, at P0. */
@@ -48,8 +51,8 @@ export async function startFollowing(
   database: string,
   options: FollowingOptions,
 ): Promise<Following> {
-  await createSourceDatabase(pair, database, `${options.ddl}; ${options.sourceDdl ?? ''}`)
-  await createTargetDatabase(pair, database)
+  await createSourceDatabase(pair, database, `${options.ddl}; ${options.sourceDdl ?? ''}`, options.sourceClauses)
+  await createTargetDatabase(pair, database, options.targetClauses)
   const migration = await createTestMigration(pair, database, {
     key: `test-${database.replace(/[^A-Za-z0-9]/g, '-')}`,
     ...options,

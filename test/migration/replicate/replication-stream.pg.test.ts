@@ -3,13 +3,10 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { formatLsn, parseLsn, type Lsn } from '../../../migration/lsn.ts'
 import { PgoutputPlugin } from '../../../migration/replicate/pgoutput-plugin.ts'
 import { readProgress } from '../../../migration/replicate/progress.ts'
-import {
-  openReplicationStream,
-  type ReplicationStream,
-  type StreamMessage,
-} from '../../../migration/replicate/replication-stream.ts'
+import { openReplicationStream, type ReplicationStream } from '../../../migration/replicate/replication-stream.ts'
 import { sourceObjects } from '../../../migration/replicate/slot-name.ts'
 import { tupleValue, tupleValues } from '../../../migration/replicate/tuple.ts'
+import type { StreamMessage } from '../../../migration/replicate/walsender-messages.ts'
 import { APP_USER, startServerPair, type ServerPair } from '../../support/servers.ts'
 import { startFollowing, type Following } from './following.ts'
 

@@ -2,7 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { databaseContext, serverContext } from '../../../migration/context.ts'
+import { databaseContext, serverContext, type DatabaseContext } from '../../../migration/context.ts'
 import { errorText } from '../../../migration/errors.ts'
 import { silentLogger } from '../../../migration/log.ts'
 import { replicateSlice } from '../../../migration/replicate/replicate-slice.ts'
@@ -59,21 +59,25 @@ export function startSliceProcess(
   }
 }
 
-async function main(input: {
+/** Where another process finds a migration. */
+export interface MigrationPlace {
   folder: string
   key: string
   database: string
-  ms: number
-  until?: string
-}): Promise<void> {
-  const { folder, key, database, ms, until } = input
+}
+
+export async function openContext({ folder, key, database }: MigrationPlace): Promise<DatabaseContext> {
   const surroundings = {
     documents: fileDocuments(join(folder, 'documents')),
     secrets: fileSecrets(join(folder, 'secrets')),
     log: silentLogger,
     draining: new AbortController().signal,
   }
-  const context = databaseContext(await serverContext(surroundings, key), database)
+  return databaseContext(await serverContext(surroundings, key), database)
+}
+
+async function main({ ms, until, ...place }: MigrationPlace & { ms: number; until?: string }): Promise<void> {
+  const context = await openContext(place)
   const beginRss = process.resourceUsage().maxRSS
   let outcome: Pick<SliceOutcome, 'reason' | 'error'>
   try {

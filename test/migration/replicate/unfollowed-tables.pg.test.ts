@@ -94,7 +94,7 @@ describe.each([
     },
   )
 
-  test('a migration without a table that lacks identity needs one publication, and says when it is gone', async () => {
+  test('a migration without a table that lacks identity says when its publication is gone', async () => {
     await using following = await startFollowing(pair, 'one', { ddl: 'create table t (id int primary key)' })
     await following.app.query('insert into t values (1)')
     await following.expectEqual()

@@ -42,6 +42,7 @@ function applierOf(appliedLsn: Lsn): { applier: Applier; acknowledged: Lsn[]; wr
       {
         columns: [{ name: 'id', type: 'integer', generated: false, binaryOid: null, imageEqual: true }],
         uniqueIndexes: [],
+        deferrable: [],
       },
       POINT,
       'lastStates',

@@ -22,6 +22,7 @@ function planOf({
     {
       columns: COLUMNS.map((name) => ({ name, type: 'text', generated: false, binaryOid: null, imageEqual: true })),
       uniqueIndexes: [],
+      deferrable: [],
     },
     0n,
     order,
