@@ -2,8 +2,8 @@ import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import type { TableName } from './tables.ts'
 
-/** Tables in one event before the rest is counted. */
-const NAMES_SHOWN = 20
+/** As many as a batch has (plan-batches.ts); Offline, there may be more of them, and the rest is counted. */
+const NAMES_SHOWN = 250
 
 /**
  * Tells which tables were under way when their last copy ended without a word: its process was killed, or its host
