@@ -2,12 +2,10 @@ import type { Connection } from '../connect.ts'
 import { sqlState } from '../errors.ts'
 import { id } from '../sql.ts'
 
-/** insufficient_privilege */
-const NOT_ALLOWED = '42501'
-
 /**
  * Tables of extensions that hold rows of the user: an extension says which rows of its tables CREATE EXTENSION does not
- * bring. A table that our role may not read is among them, as nobody can say that it holds none.
+ * bring. A table that our role may not read, or whose condition fails, is among them: nobody can
+ * say that it holds none.
  * https://www.postgresql.org/docs/current/extend-extensions.html#EXTEND-EXTENSIONS-CONFIG-TABLES
  *
  * @returns `schema.table`, sorted
@@ -36,7 +34,7 @@ async function holdsRows(connection: Connection, query: string): Promise<boolean
   try {
     return (await connection.query(query)).rows.length > 0
   } catch (error) {
-    if (sqlState(error) === NOT_ALLOWED) return true
+    if (sqlState(error) !== undefined) return true
     throw error
   }
 }
