@@ -3,6 +3,7 @@ import { databasesEnded, endMigration } from '../migration/cutover/end-migration
 import { endDatabase } from '../migration/cutover/end-database.ts'
 import { storeCutover } from '../migration/cutover/store-cutover.ts'
 import { copyTables } from '../migration/load/copy-tables.ts'
+import { loadLargeObjects } from '../migration/load/large-objects.ts'
 import { planDatabaseLoad } from '../migration/load/plan-database-load.ts'
 import { createSlot } from '../migration/replicate/create-slot.ts'
 import { follow } from '../migration/replicate/follow.ts'
@@ -25,6 +26,7 @@ databaseActivity('prepareDatabase', (context) => prepareDatabase(context))
 databaseActivity('createSlot', (context) => createSlot(context))
 databaseActivity('planLoad', (context) => planDatabaseLoad(context))
 databaseActivity('copyTables', (context, { worker }) => copyTables(context, { worker }))
+databaseActivity('copyLargeObjects', (context) => loadLargeObjects(context))
 databaseActivity('buildIndexes', (context) => buildIndexes(context))
 databaseActivity('replicateSlice', (context) => follow(context))
 databaseActivity('cutoverDatabase', (context) => cutoverDatabase(context))

@@ -40,6 +40,7 @@ function* load(
   if (online) yield* call(context, 'createSlot', { key, database })
   const { width } = yield* call(context, 'planLoad', { key, database })
   yield* copyAllTables(context, { key, database }, width)
+  while (!(yield* call(context, 'copyLargeObjects', { key, database })).finished);
   while (!(yield* call(context, 'buildIndexes', { key, database })).finished);
 }
 

@@ -71,6 +71,17 @@ const DEFINITION = `
     finished_at timestamptz not null default now()
   );
 
+  -- Large objects by ranges of their oids, and which of them are as on the source; see load/large-objects.ts.
+  create table if not exists pgflex.large_object_range (
+    pass            text    not null,  -- the load, or an attempt to cut over: each looks at all of them
+    lower           bigint  not null,  -- exclusive
+    upper           bigint  not null,  -- inclusive
+    done            boolean not null default false,
+    objects_written bigint  not null default 0,  -- made, changed or dropped
+    bytes_written   bigint  not null default 0,
+    primary key (pass, lower)
+  );
+
   -- The statements of the schema, in the order of pg_dump; see schema/.
   create table if not exists pgflex.statement (
     section  text   not null,  -- pre-data, post-data

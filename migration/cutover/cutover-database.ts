@@ -3,6 +3,7 @@ import type { DatabaseContext } from '../context.ts'
 import { acquireLease, type Lease } from '../control/lease.ts'
 import { errorText, MigrationError } from '../errors.ts'
 import { copyUnfollowedTables } from '../load/copy-unfollowed-tables.ts'
+import { copyLargeObjectsAgain } from '../load/large-objects.ts'
 import { formatLsn, parseLsn, type Lsn } from '../lsn.ts'
 import { findUnfollowedTables } from '../replicate/unfollowed-tables.ts'
 import { replicateSlice } from '../replicate/replicate-slice.ts'
@@ -77,6 +78,7 @@ async function bringAcross(
       await replanStatements(context)
     })
     await steps.run('unfollowed tables', () => copyUnfollowedTables(context, lease))
+    await steps.run('large objects', () => copyLargeObjectsAgain(context, lease, steps.attempt))
   }
   await steps.run('sequences', async () => {
     await using source = await context.source('sequences')

@@ -6,6 +6,8 @@ import type { CutoverReport } from '../model/status.ts'
 
 /** The steps of one attempt to cut over: each runs until it is recorded as done, and is not run again after that. */
 export interface CutoverSteps {
+  /** Names the attempt. */
+  attempt: string
   run(name: string, work: () => Promise<unknown>): Promise<void>
   /** What a step recorded, or undefined when it is not done. */
   detail<T>(name: string): Promise<T | undefined>
@@ -23,6 +25,7 @@ export function cutoverSteps(
 ): CutoverSteps {
   const stepName = (name: string): string => `cutover ${attempt}: ${name}`
   return {
+    attempt,
     async run(name, work) {
       context.draining.throwIfAborted()
       lease.lost.throwIfAborted()

@@ -10,6 +10,7 @@ import { activityPace, copyPace, type CopyPace } from './copy-pace.ts'
 import { rangeHelper } from './copy-ranges.ts'
 import { endPredecessors } from './copy-session.ts'
 import { leaveOutDropped } from './dropped-table.ts'
+import { reportInterrupted } from './interrupted-tables.ts'
 import { startLoadProgress } from './load-progress.ts'
 import { offlineStreams } from './load-jobs.ts'
 import type { QueuedCopy } from './next-copies.ts'
@@ -103,6 +104,7 @@ async function copyBatches(activity: Activity): Promise<void> {
     await using lease = claimed.lease
     const signal = AbortSignal.any([context.draining, lease.lost])
     await endPredecessors(control, lease.name)
+    await reportInterrupted(context, control, claimed.batch)
     await using snapshot = await exportSlotSnapshot(context, lease.name, signal, (walsender) =>
       admitCopy(walsender, control, slot),
     )
@@ -139,6 +141,7 @@ async function copyOffline(activity: Activity): Promise<void> {
   await using lease = await acquireLease(leasing, 'copy-offline')
   if (!lease || (await openTables(control)).length === 0) return
   await endPredecessors(control, lease.name)
+  await reportInterrupted(context, control)
   const failed = new AbortController()
   const signal = AbortSignal.any([context.draining, lease.lost, failed.signal])
   await using snapshot = await exportOfflineSnapshot(context)

@@ -44,21 +44,35 @@ export function rolesOf(sql: string): string[] {
   return [...names]
 }
 
+/** Why a role cannot be named on the target, or undefined. */
+export function missingRole(name: string, { roles }: TargetRoles): string | undefined {
+  return roles.has(name) ? undefined : `role "${name}" does not exist on the target`
+}
+
 /**
- * Why a statement about an owner, grants or default privileges cannot be run, or undefined.
+ * Why a role cannot be given objects on the target, or undefined.
  *
  * An owner whose rights we do not have by ourselves would shut us out of the table that we have yet to fill.
  * https://www.postgresql.org/docs/current/sql-altertable.html (OWNER TO)
  */
-export function roleObstacle(kind: string, sql: string, { current, roles }: TargetRoles): string | undefined {
+export function ownerObstacle(name: string, targetRoles: TargetRoles): string | undefined {
+  const role = targetRoles.roles.get(name)
+  if (role?.inherited && role.settable) return undefined
+  return (
+    missingRole(name, targetRoles) ?? `"${targetRoles.current}" on the target is not a full member of role "${name}"`
+  )
+}
+
+/** Why a statement about an owner, grants or default privileges cannot be run, or undefined. */
+export function roleObstacle(kind: string, sql: string, targetRoles: TargetRoles): string | undefined {
   const owner = kind.startsWith('OWNER OF ') || kind === 'DEFAULT ACL'
   if (!owner && !kind.startsWith('ACL ON ')) return undefined
   const named = rolesOf(sql)
-  const missing = named.filter((name) => !roles.has(name))
-  if (missing.length > 0) return `role "${missing[0]}" does not exist on the target`
-  if (!kind.startsWith('OWNER OF ')) return undefined
-  const foreign = named.find((name) => !roles.get(name)!.inherited || !roles.get(name)!.settable)
-  return foreign === undefined ? undefined : `"${current}" on the target is not a full member of role "${foreign}"`
+  const obstacleOf = kind.startsWith('OWNER OF ') ? ownerObstacle : missingRole
+  const missing = named.find((name) => !targetRoles.roles.has(name))
+  return missing === undefined
+    ? named.map((name) => obstacleOf(name, targetRoles)).find((obstacle) => obstacle !== undefined)
+    : missingRole(missing, targetRoles)
 }
 
 /** One warning for each obstacle, however many statements it concerns. */

@@ -1,4 +1,5 @@
 import type { ValidationSummaryItem } from '../model/status.ts'
+import { unreadableMessage } from '../load/large-object-facts.ts'
 import { id } from '../sql.ts'
 import type { SourceDatabaseFacts } from './database-facts.ts'
 import { summarize, type Finding } from './server-checks.ts'
@@ -48,10 +49,16 @@ function checkSchema(facts: SourceDatabaseFacts, { online }: DatabaseNeeds): Fin
       message: `Unlogged tables are not in the change stream; they are copied again at cutover: ${names(facts.unloggedTables)}.`,
     })
   }
-  if (facts.largeObjects > 0) {
+  if (facts.extensionTables.length > 0) {
     findings.push({
       state: 'Warning',
-      message: `The database has ${facts.largeObjects} large objects, which are not migrated yet. Move them with pg_dump --large-objects after the cutover.`,
+      message: `Rows that were added to tables of extensions are not migrated: ${names(facts.extensionTables)}. Add them on the target before the cutover, for instance with pg_dump --data-only --table.`,
+    })
+  }
+  if (online && facts.largeObjects.objects > 0) {
+    findings.push({
+      state: 'Warning',
+      message: `Large objects are not in the change stream; ${facts.largeObjects.objects} of them are compared at cutover, which costs downtime in proportion to their size, and copied again if they have changed.`,
     })
   }
   if (online && facts.preparedTransactions > 0) {
@@ -100,6 +107,10 @@ function checkPermissions(
       state: 'Failed',
       message: `603110: User "${sourceUser}" owns neither these tables nor is a member of their owners: ${names(facts.notOwned)}. Run on the source, for each owner: grant <owner> to ${id(sourceUser)};`,
     })
+  }
+  if (facts.largeObjects.unreadable.objects > 0) {
+    const { message, hint } = unreadableMessage(facts.largeObjects, sourceUser)
+    findings.push({ state: 'Failed', message: `603110: ${message} ${hint}` })
   }
   if (writeFreeze === 'Automatic' && online && !facts.ownsDatabase) {
     findings.push({

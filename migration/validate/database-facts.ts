@@ -1,4 +1,6 @@
 import type { Connection } from '../connect.ts'
+import { listExtensionTables } from './extension-tables.ts'
+import { readLargeObjectFacts, type LargeObjectFacts } from '../load/large-object-facts.ts'
 import { IS_IDENTIFIED } from '../replicate/publication.ts'
 
 /** What validation needs to know of one database. */
@@ -16,7 +18,9 @@ export interface SourceDatabaseFacts {
   withoutIdentity: string[]
   foreignTables: string[]
   unloggedTables: string[]
-  largeObjects: number
+  largeObjects: LargeObjectFacts
+  /** `schema.table` of extensions' tables with rows of the user: they are not migrated. */
+  extensionTables: string[]
   preparedTransactions: number
   userCollations: string[]
 }
@@ -46,11 +50,14 @@ export async function readSourceDatabaseFacts(connection: Connection): Promise<S
                                 where relkind = 'r' and relpersistence = 'p' and not identified),
       'foreignTables',        (select coalesce(json_agg(name order by name), '[]') from relation where relkind = 'f'),
       'unloggedTables',       (select coalesce(json_agg(name order by name), '[]') from relation where relkind = 'r' and relpersistence = 'u'),
-      'largeObjects',         (select count(*) from pg_largeobject_metadata),
       'preparedTransactions', (select count(*) from pg_prepared_xacts where database = current_database()),
       'userCollations',       (select coalesce(json_agg(collname order by collname), '[]') from pg_collation as c join pg_namespace as n on n.oid = c.collnamespace where n.nspname <> 'pg_catalog')
     ) as facts`)
-  return JSON.parse(rows[0]!.facts) as SourceDatabaseFacts
+  return {
+    ...(JSON.parse(rows[0]!.facts) as Omit<SourceDatabaseFacts, 'largeObjects' | 'extensionTables'>),
+    largeObjects: await readLargeObjectFacts(connection),
+    extensionTables: await listExtensionTables(connection),
+  }
 }
 
 /** The extensions that the target could create. */

@@ -23,7 +23,7 @@ export async function findOccupiedDatabases(context: ServerContext): Promise<str
   return occupied
 }
 
-/** True when the database holds no object of a user: no relation, function or type outside the system's schemas and extensions. */
+/** True when the database holds no object of a user: no relation, function or type outside the system's schemas and extensions, no large object. */
 export async function isEmptyDatabase(connection: Connection): Promise<boolean> {
   const { rows } = await connection.query<{ occupied: string }>(`
     with user_schema as (
@@ -42,6 +42,6 @@ export async function isEmptyDatabase(connection: Connection): Promise<boolean> 
       select
         from object as o
        where not exists (select from pg_depend as d where d.classid = o.classid and d.objid = o.oid and d.deptype = 'e')
-    ) as occupied`)
+    ) or exists (select from pg_largeobject_metadata) as occupied`)
   return rows[0]!.occupied !== 't'
 }

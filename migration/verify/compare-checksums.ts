@@ -36,7 +36,7 @@ export function commonDigest(versions: number[]): Digest {
   return versions.every((version) => version >= 110_000) ? 'sha256' : 'md5'
 }
 
-async function versionOf(side: Side): Promise<number> {
+export async function versionOf(side: Side): Promise<number> {
   if (typeof side !== 'function') return serverVersion(side)
   await using connection = await side()
   return await serverVersion(connection)

@@ -112,6 +112,7 @@ function columnValue({ name, type }: ComparedColumn, digest: Digest): string {
   }
 }
 
-function digestOf(bytea: string, digest: Digest): string {
+/** The SQL of a digest as 32 or 64 hexadecimal digits. */
+export function digestOf(bytea: string, digest: Digest): string {
   return digest === 'md5' ? `md5(${bytea})` : `encode(sha256(${bytea}), 'hex')`
 }

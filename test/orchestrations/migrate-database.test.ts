@@ -10,6 +10,7 @@ function world(slices: number, overrides: Record<string, (input: unknown) => unk
   const results: Record<string, (input: unknown) => unknown> = {
     planLoad: () => ({ ok: true, tables: 3, width: 2 }),
     copyTables: () => ({ ok: true, errored: 0, remaining: 0 }),
+    copyLargeObjects: () => ({ ok: true, finished: true }),
     buildIndexes: () => ({ ok: true, finished: true }),
     replicateSlice: () => ({ ok: true, next: ++slice > slices ? 'cutover' : 'slice' }),
     cutoverDatabase: () => ({ ok: true, next: 'finished' }),
@@ -28,6 +29,7 @@ test('an online migration makes the slot before it copies, and ends after the cu
     'copyTables',
     'copyTables',
     'copyTables',
+    'copyLargeObjects',
     'buildIndexes',
     'replicateSlice',
     'replicateSlice',

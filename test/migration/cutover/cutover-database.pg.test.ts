@@ -4,6 +4,7 @@ import { controlSchemaOwner } from '../../../migration/control/control-schema.ts
 import { cutoverDatabase } from '../../../migration/cutover/cutover-database.ts'
 import { endDatabase } from '../../../migration/cutover/end-database.ts'
 import { copyTables } from '../../../migration/load/copy-tables.ts'
+import { loadLargeObjects } from '../../../migration/load/large-objects.ts'
 import { planDatabaseLoad } from '../../../migration/load/plan-database-load.ts'
 import { createSlot } from '../../../migration/replicate/create-slot.ts'
 import { follow } from '../../../migration/replicate/follow.ts'
@@ -88,6 +89,38 @@ test('after a cutover the source is read-only, and the target has sequences and 
     ),
   ).toEqual([{ attidentity: 'a' }])
   await onSource('postgres', 'alter database whole reset default_transaction_read_only')
+})
+
+test('large objects that changed while the database was followed are on the target after the cutover', async () => {
+  await using migration = await followed('objects')
+  await onSource('objects', `set role app; select lo_from_bytea(20001, 'one'), lo_from_bytea(20002, 'two')`)
+  expect(await loadLargeObjects(migration.context)).toEqual({ finished: true })
+  await onSource('objects', `set role app; select lo_unlink(20001), lo_put(20002, 0, 'T'), lo_from_bytea(20003, 'new')`)
+  expect(await cutoverDatabase(migration.context)).toEqual({ next: 'finished' })
+  expect(
+    await onTarget('objects', `select oid, convert_from(lo_get(oid), 'UTF8') as text from pg_largeobject_metadata`),
+  ).toEqual([
+    { oid: 20002, text: 'Two' },
+    { oid: 20003, text: 'new' },
+  ])
+  await endDatabase(migration.context, { state: 'Succeeded' })
+  await onSource('postgres', 'alter database objects reset default_transaction_read_only')
+})
+
+test('a large object that may not be read calls the cutover off, and says which one and what to do', async () => {
+  await using migration = await followed('secret')
+  await onSource('secret', `select lo_from_bytea(20001, 'of a superuser')`)
+  expect(await cutoverDatabase(migration.context)).toEqual({ next: 'slice' })
+  expect(await onSource('secret', READ_ONLY)).toEqual([])
+  expect((await status(migration)).message).toMatch(/may not read large object 20001/)
+  const events = await readEvents(migration.context.documents, migration.context.key)
+  expect(events.at(-1)?.message).toMatch(/grant select on large object 20001 to "migrator";/)
+  await onSource('secret', 'grant select on large object 20001 to migrator')
+  await askForCutover(migration)
+  expect(await cutoverDatabase(migration.context)).toEqual({ next: 'finished' })
+  expect(await onTarget('secret', 'select oid from pg_largeobject_metadata')).toEqual([{ oid: 20001 }])
+  await endDatabase(migration.context, { state: 'Succeeded' })
+  await onSource('postgres', 'alter database secret reset default_transaction_read_only')
 })
 
 test('tables that are chosen by name bring their sequences', async () => {

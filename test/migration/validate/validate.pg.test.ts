@@ -58,6 +58,49 @@ test('ordinary roles pass, with warnings about tables that cannot be followed in
   ])
 })
 
+test('large objects are told, and those that may not be read fail with the statements that allow it', async () => {
+  await createSourceDatabase(pair, 'photos', `select lo_from_bytea(20000 + n, 'photo') from generate_series(1, 8) as n`)
+  await using migration = await createTestMigration(pair, 'photos', { key: 'photos' })
+  const told = /^Warning Large objects are not in the change stream; 8 of them are compared at cutover/
+  expect((await findings(migration)).messages).toEqual([expect.stringMatching(told)])
+  await using admin = await pair.source.connect('photos')
+  await admin.query(`do $$ begin
+    for n in 20002..20007 loop execute format('alter large object %s owner to postgres', n); end loop; end $$`)
+  const { proceed, messages } = await findings(migration)
+  expect(proceed).toBe(false)
+  expect(messages).toEqual([
+    expect.stringMatching(told),
+    expect.stringMatching(
+      /^Failed 603110: User "migrator" may not read these large objects: 20002, 20003, 20004, 20005, 20006 and 1 more\. Run on the source: grant select on large object 20002 to "migrator";/,
+    ),
+  ])
+  await admin.query(`grant select on large object 20002 to public`)
+  expect((await findings(migration)).messages[1]).toMatch(/20003, 20004, 20005, 20006, 20007\./)
+})
+
+test('rows that the user added to tables of an extension are told', async () => {
+  await createSourceDatabase(
+    pair,
+    'extended',
+    `create table theirs (id int primary key); insert into theirs values (1), (100);
+     create table as_made (id int primary key); insert into as_made values (1);
+     create table closed (id int primary key)`,
+  )
+  await using admin = await pair.source.connect('extended')
+  // As pg_extension_config_dump does in the script of an extension.
+  await admin.query(`create extension citext; alter table closed owner to postgres;
+    alter extension citext add table theirs; alter extension citext add table as_made;
+    alter extension citext add table closed;
+    update pg_extension
+       set extconfig = array['theirs'::regclass, 'as_made'::regclass, 'closed'::regclass]::oid[],
+           extcondition = array['where id >= 100', 'where id >= 100', '']
+     where extname = 'citext'`)
+  await using migration = await createTestMigration(pair, 'extended', { key: 'extended' })
+  expect((await findings(migration)).messages).toEqual([
+    expect.stringMatching(/^Warning Rows that were added .* not migrated: public\.closed, public\.theirs\. Add them/),
+  ])
+})
+
 test('a wrong password is told with its side, and never printed', async () => {
   await using migration = await createTestMigration(pair, 'shop')
   await migration.surroundings.secrets.set(passwordName(migration.context.key, 'target'), 'wrong-s3cr3t')
@@ -116,8 +159,9 @@ test('a target database counts as occupied when it holds an object and is not ou
   await createTargetDatabase(pair, 'empty')
   await createTargetDatabase(pair, 'occupied')
   await createTargetDatabase(pair, 'ours')
+  await createTargetDatabase(pair, 'photos')
   await using migration = await createTestMigration(pair, 'empty', {
-    properties: { dbsToMigrate: ['empty', 'occupied', 'ours', 'absent'] },
+    properties: { dbsToMigrate: ['empty', 'occupied', 'ours', 'photos', 'absent'] },
   })
   const context = await serverContext(migration.surroundings, migration.context.key)
   for (const database of ['occupied', 'ours']) {
@@ -125,5 +169,9 @@ test('a target database counts as occupied when it holds an object and is not ou
     await target.query('create table public.t ()')
     if (database === 'ours') await createControlSchema(target, context.key)
   }
-  expect(await findOccupiedDatabases(context)).toEqual(['occupied'])
+  {
+    await using target = await context.connect('target', 'photos', 'test')
+    await target.query('select lo_create(0)')
+  }
+  expect((await findOccupiedDatabases(context)).toSorted()).toEqual(['occupied', 'photos'])
 })
