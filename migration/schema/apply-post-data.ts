@@ -3,7 +3,7 @@ import type { DatabaseContext } from '../context.ts'
 import { checkFence } from '../control/lease.ts'
 import { MigrationError, sqlState } from '../errors.ts'
 import { tableFilter } from '../model/table-filter.ts'
-import { schemaWarnings, skipReason, withRightOnSchema } from './apply-pre-data.ts'
+import { schemaWarnings, skipReason, withoutFollowUps, withRightOnSchema } from './apply-pre-data.ts'
 import { referencedTable, splitConstraints, type ConstraintTarget } from './constraint-statements.ts'
 import { dumpSchema } from './dump.ts'
 import { indexWidth, readServerLimits } from './index-width.ts'
@@ -222,6 +222,6 @@ function postDataResult(statements: PlannedStatement[]): PostDataResult {
     failed: statements
       .filter(({ state }) => state === 'failed')
       .map((statement) => ({ kind: statement.kind, object: objectTitle(statement), message: statement.message ?? '' })),
-    warnings: schemaWarnings(statements.filter(({ state }) => state !== 'failed')),
+    warnings: schemaWarnings(withoutFollowUps(statements).filter(({ state }) => state !== 'failed')),
   }
 }

@@ -81,6 +81,8 @@ export async function recordOutcomes(target: Connection, section: DumpSection, o
 export function objectTitle({ kind, schemaName, objectName, tableName }: SchemaStatement): string {
   const qualified = (name: string): string => (schemaName === null ? name : `${schemaName}.${name}`)
   if (objectName === null) return kind
+  // pg_dump's own names of what has none: CAST (a AS b), USER MAPPING x SERVER y.
+  if (objectName.startsWith(`${kind} `)) return objectName
   if (tableName === null || tableName === objectName) return `${kind} ${qualified(objectName)}`
   return `${kind} ${objectName} on ${qualified(tableName)}`
 }
