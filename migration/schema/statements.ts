@@ -57,11 +57,10 @@ export async function readStatements(target: Connection, section: DumpSection): 
   return rows.map((row) => ({ ...row, position: Number(row['position']) }) as PlannedStatement)
 }
 
-export type Outcome = Pick<PlannedStatement, 'position' | 'message'> & {
-  state: 'done' | 'failed' | 'skipped'
-}
+/** What became of a statement; pending: it is to be tried again. */
+export type Outcome = Pick<PlannedStatement, 'position' | 'state' | 'message'>
 
-/** Records what became of statements, inside the transaction that has run them. */
+/** Records what became of statements, inside the transaction that has run them (or opens them again). */
 export async function recordOutcomes(target: Connection, section: DumpSection, outcomes: Outcome[]): Promise<void> {
   await target.query(
     `update pgflex.statement as s
