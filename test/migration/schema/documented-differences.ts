@@ -4,7 +4,7 @@ export interface DocumentedDifference {
   reason: string
   /** A heading or row of docs/carried-over.md that says so, word for word. */
   documented: string
-  covers(difference: SchemaDifference): boolean
+  covers: (difference: SchemaDifference) => boolean
   /** Of sources from this major on. */
   since?: number
   /** Of sources older than this major. */
