@@ -3,11 +3,13 @@ import type { DatabaseContext } from '../context.ts'
 import { checkFence } from '../control/lease.ts'
 import { MigrationError } from '../errors.ts'
 import { tableFilter } from '../model/table-filter.ts'
+import { id } from '../sql.ts'
 import { schemaWarnings, skipReason, withoutFollowUps, withRightOnSchema } from './apply-pre-data.ts'
 import { referencedTable, splitConstraints, type ConstraintTarget } from './constraint-statements.ts'
 import { dumpSchema } from './dump.ts'
 import { isRelation, relationName, skipLeftOut } from './left-out.ts'
 import {
+  ANALYZE_VIEW,
   scheduleCutover,
   scheduleLoad,
   stageOf,
@@ -46,7 +48,7 @@ export async function planPostData(context: DatabaseContext): Promise<void> {
       .map(({ schemaName, objectName }) => relationName(schemaName ?? '', objectName ?? '')),
   )
   const kept = skipLeftOut(
-    dumped.filter(isOfUser).map(underPolicies),
+    dumped.filter(isOfUser).flatMap(underPolicies),
     tableFilter(context.record.properties.pgflex),
     leftOut,
   )
@@ -62,10 +64,17 @@ function isOfUser({ kind, objectName }: SchemaStatement): boolean {
   return !(/PUBLICATION/.test(kind) && objectName?.startsWith('pgflex') === true)
 }
 
-/** A materialized view holds what its owner may see: under policies on the source, so here as well. */
-function underPolicies(statement: SchemaStatement): SchemaStatement {
-  if (statement.kind !== 'MATERIALIZED VIEW DATA') return statement
-  return { ...statement, sql: `set local row_security = on;\n${statement.sql};\nset local row_security = off` }
+/**
+ * A materialized view holds what its owner may see: under policies on the source, so here as well. It is filled at
+ * the cutover, and has its statistics collected with the validations, after it.
+ */
+function underPolicies(statement: SchemaStatement): SchemaStatement[] {
+  const { kind, schemaName, objectName, sql } = statement
+  if (kind !== 'MATERIALIZED VIEW DATA' || schemaName === null || objectName === null) return [statement]
+  return [
+    { ...statement, sql: `set local row_security = on;\n${sql};\nset local row_security = off` },
+    { ...statement, kind: ANALYZE_VIEW, sql: `ANALYZE ${id(schemaName, objectName)}` },
+  ]
 }
 
 async function readConstraintTarget(session: Connection): Promise<ConstraintTarget> {

@@ -26,7 +26,8 @@ export async function buildIndexes(context: DatabaseContext): Promise<{ finished
     )
   }
   await reportPostData(context, result)
-  await analyzeTables(context)
+  const { warnings } = await analyzeTables(context)
+  await reportPostData(context, { applied: 0, failed: [], warnings })
   await context.event({
     level: 'info',
     event: 'IndexesBuilt',
