@@ -11,7 +11,10 @@ interface Options extends CommonOptions {
 export function addCutover(migration: Command): void {
   verbWithName(migration, 'cutover', 'cut over: stop the writes on the source, and let the target take over')
     .option('--dbs, --db-names <names...>', 'only these databases')
-    .option('--force', 'cut over also above the greatest latency that is allowed')
+    .option(
+      '--force',
+      'cut over also above the greatest latency that is allowed, and without objects that could not be built',
+    )
     .option('-y, --yes', 'do not ask')
     .action(async (options: Options) => {
       const { client, note, printMigration } = session(options)

@@ -9,6 +9,7 @@ import { createSlot } from '../migration/replicate/create-slot.ts'
 import { follow } from '../migration/replicate/follow.ts'
 import { buildIndexes } from '../migration/schema/build-indexes.ts'
 import { prepareDatabase } from '../migration/schema/prepare-database.ts'
+import { startIndexes } from '../migration/schema/start-indexes.ts'
 import { copyServerParameters } from '../migration/server/copy-server-parameters.ts'
 import { readiness } from '../migration/validate/readiness.ts'
 import { validate } from '../migration/validate/validate.ts'
@@ -27,6 +28,7 @@ databaseActivity('createSlot', (context) => createSlot(context))
 databaseActivity('planLoad', (context) => planDatabaseLoad(context))
 databaseActivity('copyTables', (context, { worker }) => copyTables(context, { worker }))
 databaseActivity('copyLargeObjects', (context) => loadLargeObjects(context))
+databaseActivity('startIndexes', (context) => startIndexes(context))
 databaseActivity('buildIndexes', (context) => buildIndexes(context))
 databaseActivity('replicateSlice', (context) => follow(context))
 databaseActivity('cutoverDatabase', (context) => cutoverDatabase(context))

@@ -92,3 +92,14 @@ export function after(context: OrchestrationContext, seconds: number): Date {
   date.setTime(date.getTime() + seconds * 1000)
   return date
 }
+
+/** Waits for tasks one by one, however they end: none may stay open. */
+export function* settle(tasks: Task[]): Generator<Task, void, unknown> {
+  for (const task of tasks) {
+    try {
+      yield task
+    } catch {
+      // It has failed: that is an end.
+    }
+  }
+}

@@ -1,6 +1,6 @@
 import type { OrchestrationContext, Task } from 'durable-functions'
 import type { DatabaseOutcome, MigrateDatabaseInput } from '../migration/model/activity.ts'
-import { ActivityFailed, after, call, schedule } from './activity.ts'
+import { ActivityFailed, after, call, schedule, settle } from './activity.ts'
 
 /** Slices of one generation: each adds some rows to the history, which is replayed at every step. */
 const SLICES_PER_GENERATION = 20
@@ -39,25 +39,31 @@ function* load(
   yield* call(context, 'prepareDatabase', { key, database }, 'few')
   if (online) yield* call(context, 'createSlot', { key, database })
   const { width } = yield* call(context, 'planLoad', { key, database })
-  yield* copyAllTables(context, { key, database }, width)
+  // Offline everything is of one moment, which one activity holds.
+  if (online) yield* copyTogether(context, { key, database }, width)
+  yield* copyAllTables(context, { key, database })
   while (!(yield* call(context, 'copyLargeObjects', { key, database })).finished);
   while (!(yield* call(context, 'buildIndexes', { key, database })).finished);
 }
 
-/** The first copy activity runs with retries; the others help while they can, and their failures don't matter. */
-function* copyAllTables(
+/**
+ * Copies tables in several activities, and has the indexes of those that are in built meanwhile. What one of them
+ * fails over or leaves is told and done by those after it, which run with retries.
+ */
+function* copyTogether(
   context: OrchestrationContext,
   input: { key: string; database: string },
   width: number,
 ): Generator<Task, void, unknown> {
-  if (width > 1) {
-    const workers = Array.from({ length: width }, (_, worker) => schedule(context, 'copyTables', { ...input, worker }))
-    try {
-      yield context.df.Task.all(workers)
-    } catch {
-      // What is left is told by the call below.
-    }
-  }
+  const workers = Array.from({ length: width }, (_, worker) => schedule(context, 'copyTables', { ...input, worker }))
+  const tasks = [...workers, schedule(context, 'startIndexes', input)]
+  yield* settle([context.df.Task.all(tasks), ...tasks])
+}
+
+function* copyAllTables(
+  context: OrchestrationContext,
+  input: { key: string; database: string },
+): Generator<Task, void, unknown> {
   for (;;) {
     const { remaining, errored } = yield* call(context, 'copyTables', { ...input, worker: 0 })
     if (remaining > 0) {

@@ -6,7 +6,7 @@ import type {
   ServerInput,
   ServerOutcome,
 } from '../migration/model/activity.ts'
-import { ActivityFailed, after, call } from './activity.ts'
+import { ActivityFailed, after, call, settle } from './activity.ts'
 
 /** The user's go for the cutover; its data is a {@link CutoverEvent}. */
 const CUTOVER_EVENT = 'Cutover'
@@ -116,15 +116,5 @@ function* migrateDatabases(
     // One orchestration failed, as none should. The others still need the secrets: they are waited for, and
     // endMigration ends the status of that one.
     yield* settle(children)
-  }
-}
-
-function* settle(tasks: Task[]): Generator<Task, void, unknown> {
-  for (const task of tasks) {
-    try {
-      yield task
-    } catch {
-      // It has failed: that is an end.
-    }
   }
 }

@@ -9,6 +9,7 @@ import { findUnfollowedTables } from '../replicate/unfollowed-tables.ts'
 import { replicateSlice } from '../replicate/replicate-slice.ts'
 import { replanStatements } from '../replicate/schema-change/replan-statements.ts'
 import { applyPostData } from '../schema/apply-post-data.ts'
+import { refuseFailedObjects } from '../schema/failed-objects.ts'
 import { restoreIdentityColumns } from '../schema/identity-columns.ts'
 import { reportPostData } from '../schema/report-post-data.ts'
 import { copySequences } from '../schema/sequences.ts'
@@ -68,6 +69,8 @@ async function bringAcross(
   const { properties } = context.record
   const online = properties.migrationMode === 'Online'
   if (online) {
+    // Before the freeze: an index that is tried again may take its time.
+    await steps.run('check objects', () => refuseFailedObjects(context))
     if (properties.pgflex.writeFreeze === 'Automatic') {
       await steps.run('freeze writes', () => freezeSource(context, lease, target))
     }

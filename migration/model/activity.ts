@@ -30,6 +30,8 @@ export interface Activities {
   planLoad: { input: DatabaseInput; result: { tables: number; width: number } }
   copyTables: { input: DatabaseInput & { worker: number }; result: { errored: number; remaining: number } }
   copyLargeObjects: { input: DatabaseInput; result: { finished: boolean } }
+  /** A head start for buildIndexes while tables are still copied. */
+  startIndexes: { input: DatabaseInput; result: object }
   buildIndexes: { input: DatabaseInput; result: { finished: boolean } }
   replicateSlice: { input: DatabaseInput; result: { next: 'slice' | 'cutover' | 'busy' } }
   cutoverDatabase: { input: DatabaseInput; result: { next: 'finished' | 'slice' } }

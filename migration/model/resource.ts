@@ -119,7 +119,9 @@ export const patchSchema = z.strictObject({
           writeFreeze: z.enum(['Automatic', 'Manual']).optional(),
           verify: z.enum(['Checksums', 'Counts', 'None']).optional(),
           maxLatencySecondsForCutover: z.number().min(0).optional(),
-          force: z.boolean().optional().meta({ description: 'Cut over whatever the latency.' }),
+          force: z.boolean().optional().meta({
+            description: 'Cut over whatever the latency, and without indexes or constraints that could not be built.',
+          }),
         })
         .optional(),
     })

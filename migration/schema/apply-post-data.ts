@@ -1,14 +1,15 @@
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { checkFence } from '../control/lease.ts'
-import { MigrationError, sqlState } from '../errors.ts'
+import { MigrationError } from '../errors.ts'
 import { tableFilter } from '../model/table-filter.ts'
-import { schemaWarnings, skipReason, withRightOnSchema } from './apply-pre-data.ts'
+import { id } from '../sql.ts'
+import { schemaWarnings, skipReason, withoutFollowUps, withRightOnSchema } from './apply-pre-data.ts'
 import { referencedTable, splitConstraints, type ConstraintTarget } from './constraint-statements.ts'
 import { dumpSchema } from './dump.ts'
-import { indexWidth, readServerLimits } from './index-width.ts'
 import { isRelation, relationName, skipLeftOut } from './left-out.ts'
 import {
+  ANALYZE_VIEW,
   scheduleCutover,
   scheduleLoad,
   stageOf,
@@ -17,8 +18,9 @@ import {
   type Schedule,
 } from './post-data-order.ts'
 import { readTargetRoles, type TargetRoles } from './roles.ts'
-import { runStatements, type StatementRules } from './run-statements.ts'
-import { openSchemaSessions, throwIfLost, type SchemaSessions } from './schema-session.ts'
+import type { StatementRules } from './run-statements.ts'
+import { openSchemaSessions, type SchemaSessions } from './schema-session.ts'
+import { runBatch, runParallel } from './schema-workers.ts'
 import { splitDump, type SchemaStatement } from './split.ts'
 import { objectTitle, readStatements, storeStatements, type PlannedStatement } from './statements.ts'
 
@@ -46,7 +48,7 @@ export async function planPostData(context: DatabaseContext): Promise<void> {
       .map(({ schemaName, objectName }) => relationName(schemaName ?? '', objectName ?? '')),
   )
   const kept = skipLeftOut(
-    dumped.filter(isOfUser).map(underPolicies),
+    dumped.filter(isOfUser).flatMap(underPolicies),
     tableFilter(context.record.properties.pgflex),
     leftOut,
   )
@@ -62,10 +64,17 @@ export function isOfUser({ kind, objectName }: SchemaStatement): boolean {
   return !(/PUBLICATION/.test(kind) && objectName?.startsWith('pgflex') === true)
 }
 
-/** A materialized view holds what its owner may see: under policies on the source, so here as well. */
-function underPolicies(statement: SchemaStatement): SchemaStatement {
-  if (statement.kind !== 'MATERIALIZED VIEW DATA') return statement
-  return { ...statement, sql: `set local row_security = on;\n${statement.sql};\nset local row_security = off` }
+/**
+ * A materialized view holds what its owner may see: under policies on the source, so here as well. It is filled at
+ * the cutover, and has its statistics collected with the validations, after it.
+ */
+function underPolicies(statement: SchemaStatement): SchemaStatement[] {
+  const { kind, schemaName, objectName, sql } = statement
+  if (kind !== 'MATERIALIZED VIEW DATA' || schemaName === null || objectName === null) return [statement]
+  return [
+    { ...statement, sql: `set local row_security = on;\n${sql};\nset local row_security = off` },
+    { ...statement, kind: ANALYZE_VIEW, sql: `ANALYZE ${id(schemaName, objectName)}` },
+  ]
 }
 
 export async function readConstraintTarget(session: Connection): Promise<ConstraintTarget> {
@@ -108,7 +117,7 @@ async function runStage(
   const ofStage = async (): Promise<PlannedStatement[]> =>
     (await readStatements(session, 'post-data')).filter(({ kind }) => stageOf(kind) === stage)
   const schedule = await scheduleStage(session, stage, await readStatements(session, 'post-data'))
-  await runParallel(context, session, sessions, schedule.parallel, rules)
+  await runParallel(context, session, sessions, rules, async () => ({ transactions: schedule.parallel, more: false }))
   for (const batch of schedule.sequential) {
     if (context.draining.aborted) break
     await runBatch(session, sessions, batch, rules)
@@ -156,59 +165,7 @@ async function readRelationBytes(session: Connection): Promise<Map<string, numbe
   return new Map(rows.map(({ name, bytes }) => [name, Number(bytes)]))
 }
 
-/** Each worker takes the next transaction; the first error that is not a statement's own stops them all. */
-async function runParallel(
-  context: DatabaseContext,
-  main: Connection,
-  sessions: SchemaSessions,
-  transactions: PlannedStatement[][],
-  rules: StatementRules,
-): Promise<void> {
-  if (transactions.length === 0) return
-  const { jobs, maintenanceWorkMemKb } = indexWidth(
-    await readServerLimits(main),
-    context.record.properties.pgflex.indexJobs,
-  )
-  const workers: Connection[] = []
-  while (workers.length < Math.min(jobs, transactions.length)) workers.push(await sessions.open())
-  const queue = [...transactions]
-  let stopped = false
-  const work = async (session: Connection): Promise<void> => {
-    await session.query(`set maintenance_work_mem = ${maintenanceWorkMemKb}`)
-    try {
-      for (let next = queue.shift(); next && !stopped && !context.draining.aborted; next = queue.shift()) {
-        await runBatch(session, sessions, next, rules)
-      }
-    } catch (error) {
-      stopped = true
-      throw error
-    }
-  }
-  const results = await Promise.allSettled(workers.map(work))
-  for (const result of results) if (result.status === 'rejected') throw result.reason
-}
-
-/** A deadlock among our own sessions is over when one of them tries again. */
-const DEADLOCK_TRIES = 5
-
-async function runBatch(
-  session: Connection,
-  { lease }: SchemaSessions,
-  batch: PlannedStatement[],
-  rules: StatementRules,
-): Promise<void> {
-  for (let attempt = 1; ; attempt++) {
-    throwIfLost(lease)
-    try {
-      await runStatements(session, lease, 'post-data', batch, rules)
-      return
-    } catch (error) {
-      if (sqlState(error) !== '40P01' || attempt === DEADLOCK_TRIES) throw error
-    }
-  }
-}
-
-function postDataRules(roles: TargetRoles): StatementRules {
+export function postDataRules(roles: TargetRoles): StatementRules {
   return {
     skip: (statement) => skipReason(statement, roles),
     isTolerable: ({ kind }) => /^(OWNER OF|COMMENT ON|SECURITY LABEL ON|ACL ON) |^DEFAULT ACL$/.test(kind),
@@ -222,6 +179,6 @@ function postDataResult(statements: PlannedStatement[]): PostDataResult {
     failed: statements
       .filter(({ state }) => state === 'failed')
       .map((statement) => ({ kind: statement.kind, object: objectTitle(statement), message: statement.message ?? '' })),
-    warnings: schemaWarnings(statements.filter(({ state }) => state !== 'failed')),
+    warnings: schemaWarnings(withoutFollowUps(statements).filter(({ state }) => state !== 'failed')),
   }
 }

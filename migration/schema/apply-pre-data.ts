@@ -4,6 +4,7 @@ import { checkFence, type Lease } from '../control/lease.ts'
 import { MigrationError, sqlState } from '../errors.ts'
 import { tableFilter } from '../model/table-filter.ts'
 import { id } from '../sql.ts'
+import { readDatabaseGrants } from './database-grants.ts'
 import { dumpSchema } from './dump.ts'
 import { isExpected, skipLeftOut } from './left-out.ts'
 import { obstacleWarnings, readTargetRoles, roleObstacle, rolesOf, type TargetRoles } from './roles.ts'
@@ -50,7 +51,12 @@ export async function applyPreData(context: DatabaseContext): Promise<PreDataRes
 async function planPreData(context: DatabaseContext, session: Connection, lease: Lease): Promise<void> {
   if ((await readStatements(session, 'pre-data')).length > 0) return
   const statements = await splitDump(await dumpSchema(context, 'pre-data', { signal: lease.lost }))
-  const planned = skipLeftOut(schemaGrantsFirst(statements), tableFilter(context.record.properties.pgflex))
+  await using source = await context.source('schema')
+  const planned = [
+    ...skipLeftOut(schemaGrantsFirst(statements), tableFilter(context.record.properties.pgflex)),
+    // Last: until then the database is open to the migrating role in every way.
+    ...(await readDatabaseGrants(source)),
+  ]
   await session.query('begin')
   await storeStatements(session, 'pre-data', planned)
   await checkFence(session, lease)
@@ -105,7 +111,7 @@ export function withRightOnSchema({ kind, schemaName, sql }: SchemaStatement, er
 
 /** Kinds without which a database is of use: the rest of it is there, and the user is told. */
 const NOT_FOR_TABLES =
-  /^(VIEW|MATERIALIZED VIEW|FUNCTION|PROCEDURE|AGGREGATE|OPERATOR|CAST|TRANSFORM|CONVERSION|ROW SECURITY)\b|TEXT SEARCH|^OPTION OF|LANGUAGE|FOREIGN|SERVER|USER MAPPING/
+  /^(VIEW|MATERIALIZED VIEW|FUNCTION|PROCEDURE|AGGREGATE|OPERATOR|CAST|TRANSFORM|CONVERSION|ACCESS METHOD|ROW SECURITY)\b|TEXT SEARCH|^OPTION OF|LANGUAGE|FOREIGN|SERVER|USER MAPPING/
 
 function preDataResult(statements: PlannedStatement[]): PreDataResult {
   const failed = statements.filter(({ state }) => state === 'failed')
@@ -126,12 +132,28 @@ function preDataResult(statements: PlannedStatement[]): PreDataResult {
 
 /** What the user has to know of statements that failed, were skipped, or drew a warning. */
 export function schemaWarnings(statements: PlannedStatement[]): string[] {
-  const told = statements.filter(
+  const told = withoutFollowUps(statements).filter(
     (statement) => statement.message !== null && statement.message !== PUBLIC_OWNER && !isExpected(statement),
   )
   const ofRoles = told.filter(({ kind, state }) => state === 'skipped' && /^(OWNER OF|ACL ON|DEFAULT ACL)/.test(kind))
   const others = told.filter((statement) => !ofRoles.includes(statement))
   return [...obstacleWarnings(ofRoles as (PlannedStatement & { message: string })[]), ...others.map(failure)]
+}
+
+/**
+ * Leaves out the owners, comments and grants of objects that could not be made: no news beside the object itself.
+ * A name may be that of several objects (functions): then all of them have to have failed.
+ */
+export function withoutFollowUps(statements: PlannedStatement[]): PlannedStatement[] {
+  const prefix = /^(?:OWNER OF|COMMENT ON|ACL ON|SECURITY LABEL ON) /
+  const keyOf = ({ kind, schemaName, objectName }: PlannedStatement): string =>
+    JSON.stringify([kind.replace(prefix, '').replace('PROCEDURAL ', ''), schemaName, objectName])
+  const makers = statements.filter(({ kind }) => !prefix.test(kind))
+  const made = new Set(makers.filter(({ state }) => state !== 'failed').map(keyOf))
+  const failed = new Set(makers.filter((maker) => maker.state === 'failed' && !made.has(keyOf(maker))).map(keyOf))
+  return statements.filter(
+    (statement) => !(statement.state === 'skipped' && prefix.test(statement.kind) && failed.has(keyOf(statement))),
+  )
 }
 
 function failure(statement: PlannedStatement): string {

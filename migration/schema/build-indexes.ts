@@ -9,7 +9,7 @@ import { reportPostData } from './report-post-data.ts'
  * Builds indexes and constraints after the load, and fresh statistics. Idempotent: each statement is done once.
  *
  * @returns finished false when the host stops in between: call it again
- * @throws {MigrationError} ObjectsFailed when an index or constraint cannot be built
+ * @throws {MigrationError} ObjectsFailed when an index or constraint cannot be built, Offline
  */
 export async function buildIndexes(context: DatabaseContext): Promise<{ finished: boolean }> {
   await context.status({ phase: 'BuildingIndexes' })
@@ -17,8 +17,10 @@ export async function buildIndexes(context: DatabaseContext): Promise<{ finished
   await planPostData(context)
   const result = await applyPostData(context, 'load')
   if (context.draining.aborted) return { finished: false }
+  const offline = context.record.properties.migrationMode === 'Offline'
   const fatal = result.failed.filter(({ kind }) => /INDEX|CONSTRAINT/.test(kind))
-  if (fatal.length > 0) {
+  // Online, the cutover waits for the user to mend it: see failed-objects.ts.
+  if (offline && fatal.length > 0) {
     throw new MigrationError(
       'ObjectsFailed',
       `These objects could not be built on the target: ${fatal.map(({ object, message }) => `${object}: ${message}`).join('; ')}`,
@@ -26,7 +28,8 @@ export async function buildIndexes(context: DatabaseContext): Promise<{ finished
     )
   }
   await reportPostData(context, result)
-  await analyzeTables(context)
+  const { warnings } = await analyzeTables(context)
+  await reportPostData(context, { applied: 0, failed: [], warnings })
   await context.event({
     level: 'info',
     event: 'IndexesBuilt',

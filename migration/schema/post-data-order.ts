@@ -12,9 +12,10 @@ const CUTOVER = new RegExp(
 )
 
 export const VALIDATE = 'VALIDATE FK CONSTRAINT'
+export const ANALYZE_VIEW = 'ANALYZE MATERIALIZED VIEW'
 
 export function stageOf(kind: string): PostDataStage {
-  if (kind === VALIDATE) return 'validate'
+  if (kind === VALIDATE || kind === ANALYZE_VIEW) return 'validate'
   return CUTOVER.test(kind) ? 'cutover' : 'load'
 }
 

@@ -6,9 +6,13 @@ export async function reportPostData(context: DatabaseContext, { failed, warning
   for (const { object, message } of failed) {
     await context.event({ level: 'warning', event: 'ObjectFailed', message: `${object}: ${message}` })
   }
-  const failures = failed.map(({ object, message }) => `${object} could not be made on the target: ${message}`)
   await context.status((status) => ({
     ...status,
-    warnings: [...new Set([...status.warnings, ...failures, ...warnings])],
+    warnings: [...new Set([...status.warnings, ...failed.map(failureWarning), ...warnings])],
   }))
+}
+
+/** The warning of an object that could not be made; with an empty message, what all of them begin with. */
+export function failureWarning({ object, message }: { object: string; message: string }): string {
+  return `${object} could not be made on the target: ${message}`
 }

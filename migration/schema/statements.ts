@@ -62,11 +62,10 @@ export async function readStatements(target: Connection, section: DumpSection): 
   return rows.map((row) => ({ ...row, position: Number(row['position']) }) as PlannedStatement)
 }
 
-export type Outcome = Pick<PlannedStatement, 'position' | 'message'> & {
-  state: 'done' | 'failed' | 'skipped'
-}
+/** What became of a statement; pending: it is to be tried again. */
+export type Outcome = Pick<PlannedStatement, 'position' | 'state' | 'message'>
 
-/** Records what became of statements, inside the transaction that has run them. */
+/** Records what became of statements, inside the transaction that has run them (or opens them again). */
 export async function recordOutcomes(target: Connection, section: DumpSection, outcomes: Outcome[]): Promise<void> {
   await target.query(
     `update pgflex.statement as s
@@ -86,6 +85,8 @@ export async function recordOutcomes(target: Connection, section: DumpSection, o
 export function objectTitle({ kind, schemaName, objectName, tableName }: SchemaStatement): string {
   const qualified = (name: string): string => (schemaName === null ? name : `${schemaName}.${name}`)
   if (objectName === null) return kind
+  // pg_dump's own names of what has none: CAST (a AS b), USER MAPPING x SERVER y.
+  if (objectName.startsWith(`${kind} `)) return objectName
   if (tableName === null || tableName === objectName) return `${kind} ${qualified(objectName)}`
   return `${kind} ${objectName} on ${qualified(tableName)}`
 }

@@ -28,6 +28,7 @@ test('an online migration makes the slot before it copies, and ends after the cu
     'planLoad',
     'copyTables',
     'copyTables',
+    'startIndexes',
     'copyTables',
     'copyLargeObjects',
     'buildIndexes',
@@ -42,6 +43,7 @@ test('an online migration makes the slot before it copies, and ends after the cu
 test('an offline migration has neither slot nor slices', () => {
   const { calls } = play(migrateDatabase, { ...input, online: false }, world(0))
   expect(calls).not.toContain('createSlot')
+  expect(calls).not.toContain('startIndexes')
   expect(calls).not.toContain('replicateSlice')
   expect(calls.slice(-2)).toEqual(['cutoverDatabase', 'endDatabase'])
 })
@@ -132,6 +134,30 @@ test('a cancelled database ends as cancelled', () => {
     world(0, { copyTables: () => ({ ok: false, code: 'Canceled', message: 'cancelled', retryable: false }) }),
   )
   expect(output).toEqual({ state: 'Canceled' })
+})
+
+test('a helper that fails changes nothing: what it left is done after it', () => {
+  const threw = (): never => {
+    throw new Error('The process died too often.')
+  }
+  const { output, calls } = play(
+    migrateDatabase,
+    input,
+    world(0, {
+      startIndexes: threw,
+      copyTables: (given) =>
+        (given as { worker: number }).worker === 0 ? { ok: true, errored: 0, remaining: 0 } : threw(),
+    }),
+  )
+  expect(output).toEqual({ state: 'Succeeded' })
+  expect(calls.filter((name) => /copy|Indexes/.test(name))).toEqual([
+    'copyTables',
+    'copyTables',
+    'startIndexes',
+    'copyTables',
+    'copyLargeObjects',
+    'buildIndexes',
+  ])
 })
 
 test('tables that could not be copied end the database as failed', () => {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Connection } from '../../../migration/connect.ts'
 import { databaseContext, serverContext } from '../../../migration/context.ts'
 import { controlSchemaOwner } from '../../../migration/control/control-schema.ts'
 import { cutoverDatabase } from '../../../migration/cutover/cutover-database.ts'
@@ -37,7 +38,11 @@ const TABLES = `
   insert into other (v) select n from generate_series(1, 500) as n;`
 
 /** Brings a database to where it follows and has been asked to cut over. */
-async function followed(database: string, options: TestMigrationOptions = {}): Promise<TestMigration> {
+async function followed(
+  database: string,
+  options: TestMigrationOptions = {},
+  spoil?: (target: Connection) => Promise<void>,
+): Promise<TestMigration> {
   await createSourceDatabase(pair, database, TABLES)
   const migration = await createTestMigration(pair, database, { key: `m-${database}`, ...options })
   const { context } = migration
@@ -45,16 +50,20 @@ async function followed(database: string, options: TestMigrationOptions = {}): P
   await createSlot(context)
   await planDatabaseLoad(context)
   expect(await copyTables(context, { worker: 0 })).toMatchObject({ errored: 0, remaining: 0 })
+  if (spoil) {
+    await using target = await context.target('spoil')
+    await spoil(target)
+  }
   await buildIndexes(context)
   await askForCutover(migration)
   expect(await follow(context)).toEqual({ next: 'cutover' })
   return migration
 }
 
-async function askForCutover({ context }: TestMigration): Promise<void> {
+async function askForCutover({ context }: TestMigration, force = false): Promise<void> {
   await updateRecord(context.documents, context.key, (record) => ({
     ...record,
-    requests: { ...record.requests, cutover: { [context.database]: { at: new Date().toISOString(), force: false } } },
+    requests: { ...record.requests, cutover: { [context.database]: { at: new Date().toISOString(), force } } },
   }))
 }
 
@@ -194,6 +203,37 @@ test('writes that go on after they were meant to have stopped call the cutover o
   expect(result).toEqual({ next: 'slice' })
   expect((await status(migration)).message).toMatch(/rows were changed on the source after/)
   await endDatabase(migration.context, { state: 'Canceled' })
+})
+
+test('a cutover is refused while an index is missing that could not be built, and goes on once it can or by force', async () => {
+  for (const way of ['mended', 'forced', 'handmade']) {
+    await using migration = await followed(way, {}, async (target) => {
+      // As a source with a broken unique index has them.
+      await target.query('update public.t set id = 7 where id = 8')
+    })
+    const { context } = migration
+    const object = 'INDEX t_pkey on public.t'
+    expect((await status(migration)).warnings).toContainEqual(expect.stringContaining(`${object} could not be made`))
+    expect(await cutoverDatabase(context)).toEqual({ next: 'slice' })
+    const refused = await status(migration)
+    expect(refused.migrationState).toBe('WaitingForCutoverTrigger')
+    expect(refused.cutover).toBeUndefined()
+    expect(refused.message).toMatch(/INDEX t_pkey on public\.t: .*is duplicated.* cut over with force/s)
+    expect(await onSource(way, READ_ONLY)).toHaveLength(0)
+
+    if (way !== 'forced') await onTarget(way, 'update t set id = 8 where v = 8')
+    if (way === 'handmade') await onTarget(way, 'alter table t add constraint t_pkey primary key (id)')
+    await askForCutover(migration, way === 'forced')
+    expect(await follow(context)).toEqual({ next: 'cutover' })
+    const again = databaseContext(await serverContext(migration.surroundings, context.key), context.database)
+    expect(await cutoverDatabase(again)).toEqual({ next: 'finished' })
+    expect((await status(migration)).warnings.join().includes('t_pkey')).toBe(way === 'forced')
+    expect(await onTarget(way, `select contype from pg_constraint where conname = 't_pkey'`)).toEqual(
+      way === 'forced' ? [] : [{ contype: 'p' }],
+    )
+    await onSource('postgres', `alter database "${way}" reset default_transaction_read_only`)
+    await endDatabase(context, { state: 'Succeeded' })
+  }
 })
 
 test('a migration that fails on the target database of another one leaves that one alone', async () => {

@@ -54,6 +54,7 @@ test.each([
   ['COMMENT ON FK CONSTRAINT', 'cutover'],
   ['DEFAULT ACL', 'cutover'],
   ['VALIDATE FK CONSTRAINT', 'validate'],
+  ['ANALYZE MATERIALIZED VIEW', 'validate'],
 ])('%s belongs to the stage %s', (kind, stage) => {
   expect(stageOf(kind)).toBe(stage)
 })
