@@ -6,11 +6,13 @@ import { join } from 'node:path'
 import { databaseContext, serverContext, type DatabaseContext } from '../../migration/context.ts'
 import { errorText } from '../../migration/errors.ts'
 import { copyTables } from '../../migration/load/copy-tables.ts'
+import { loadLargeObjects } from '../../migration/load/large-objects.ts'
 import { planDatabaseLoad } from '../../migration/load/plan-database-load.ts'
 import { silentLogger } from '../../migration/log.ts'
 import { createSlot } from '../../migration/replicate/create-slot.ts'
 import { applyPostData } from '../../migration/schema/apply-post-data.ts'
 import { buildIndexes } from '../../migration/schema/build-indexes.ts'
+import { startIndexes } from '../../migration/schema/start-indexes.ts'
 import { prepareDatabase } from '../../migration/schema/prepare-database.ts'
 import { validateForeignKeys } from '../../migration/schema/validate-foreign-keys.ts'
 import { fileDocuments } from '../../migration/store/file-documents.ts'
@@ -44,7 +46,10 @@ async function load(context: DatabaseContext): Promise<{ steps: Steps; width: nu
   await step('schema', () => prepareDatabase(context))
   await step('slot', async () => online && (await createSlot(context)))
   const { width } = await step('plan', () => planDatabaseLoad(context))
-  await step('data', () => copyAllTables(context, width))
+  await step('data', async () => {
+    await copyAllTables(context, width, online)
+    await loadLargeObjects(context)
+  })
   await step('indexes', () => buildIndexes(context))
   await step('constraints', async () => {
     const results = [await applyPostData(context, 'cutover'), await validateForeignKeys(context)]
@@ -55,8 +60,9 @@ async function load(context: DatabaseContext): Promise<{ steps: Steps; width: nu
 }
 
 /** As orchestrations/migrate-database.ts does it. */
-async function copyAllTables(context: DatabaseContext, width: number): Promise<void> {
-  await Promise.all(Array.from({ length: width }, (_, worker) => copyTables(context, { worker })))
+async function copyAllTables(context: DatabaseContext, width: number, online: boolean): Promise<void> {
+  const workers = Array.from({ length: width }, (_, worker) => copyTables(context, { worker }))
+  await Promise.all([...workers, ...(online ? [startIndexes(context)] : [])])
   const { errored, remaining } = await copyTables(context, { worker: 0 })
   if (errored > 0 || remaining > 0) throw new Error(`${errored} tables were given up, ${remaining} remain.`)
 }
