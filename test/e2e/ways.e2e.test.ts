@@ -189,16 +189,17 @@ test('a cutover whose comparison differs is called off: writes go on at the sour
   await expectNothingLeft(pair)
 })
 
-test('a change of a table that the target does not have is shown with the way out, and following goes on when it is mended', async () => {
+test('a change of a table that can not be carried over is shown with the way out, and following goes on when it is mended', async () => {
   await createSourceDatabase(pair, 'altered', TABLES)
   await host.migration('PUT', 'altered', migrationBody(pair, ['altered']))
   await host.waitFor('altered', 'it follows', isWaitingForCutover)
-  await source('altered', 'alter table account add column note text')
-  await source('altered', `insert into account values (8000, 1, 'new')`)
+  // Each row has a value of its own, which no stream shows.
+  await source('altered', 'alter table account add column note text default md5(random()::text)')
+  await source('altered', `update account set note = 'same'; insert into account values (8000, 1, 'new')`)
   const message = (resource: Resource): string =>
     resource.properties.currentStatus.currentSubStateDetails?.dbDetails['altered']?.message ?? ''
   const stopped = await host.waitFor('altered', 'it says so', (resource) => message(resource) !== '')
-  expect(message(stopped)).toMatch(/Trying again: .*"note".*account.*alter table/)
+  expect(message(stopped)).toMatch(/Trying again: .*account.*note/)
   await using target = await pair.target.connect('altered')
   await target.query('alter table account add column note text')
   await expect
