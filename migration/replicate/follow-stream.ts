@@ -95,9 +95,9 @@ export async function followStream(slice: Slice): Promise<SliceReason> {
     tables: new TargetTables({ catalog, points, orders, binary, changes }),
     transaction: {
       async write(statements, groupEnd) {
-        const { missed, durable } = await transaction.write(statements, groupEnd)
-        if (!groupEnd) return { missed, durable }
-        return { missed, durable: durable.then(() => acknowledgement.committed(groupEnd.endLsn)) }
+        const { checked, durable } = await transaction.write(statements, groupEnd)
+        if (!groupEnd) return { checked, durable }
+        return { checked, durable: durable.then(() => acknowledgement.committed(groupEnd.endLsn)) }
       },
     },
     appliedLsn: progress.appliedLsn,

@@ -83,9 +83,9 @@ export class GroupWriter {
       this.#failure ??= { error }
       onProgress()
     }
-    writing.done = transaction.write(statements, end).then(({ missed, durable }) => {
+    writing.done = transaction.write(statements, end).then(({ checked, durable }) => {
       this.#writing = undefined
-      missed.forEach((rows) => onMissed(rows))
+      checked.then((missed) => missed.forEach((rows) => onMissed(rows)), fail)
       if (end) this.#commitSent(writing, end, durable.catch(fail))
       // What has been collected in the meantime may go.
       onProgress()

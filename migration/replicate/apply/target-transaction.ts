@@ -38,9 +38,14 @@ function refusal(cause: unknown): string {
   return `${message}${detail?.startsWith('Key (') === true ? ` ${detail}` : ''} (SQLSTATE ${code})`
 }
 
+interface Sent {
+  statement?: Statement
+  result: Promise<QueryResult>
+}
+
 export interface Written {
-  /** Rows that were not there. */
-  missed: MissedRows[]
+  /** Rows that were not there, once all statements of the part have been answered. */
+  checked: Promise<MissedRows[]>
   /** All that has been committed so far is on the target's disk, or {@link StatementRefused}. */
   durable: Promise<void>
 }
@@ -67,6 +72,8 @@ export class TargetTransaction {
   #missed = 0
   /** The last commit that was sent; what comes next is sent behind it, and committed when it is done. */
   #committing: Promise<void> = Promise.resolve()
+  /** The last part, as long as its results are not in. */
+  #unchecked: Promise<unknown> | undefined
   /** Why nothing more may be sent. */
   #broken: { error: unknown } | undefined
   /** Definitions of tables have been changed, and that is not committed. */
@@ -81,14 +88,15 @@ export class TargetTransaction {
   }
 
   /**
-   * Writes a part; with an end, also sends the commit, and does not wait for it: the next part may be sent while
-   * the target's disk is busy with this one.
+   * Writes a part, and waits until the part before has been checked; so the target has one part to work on while the
+   * next one is sent. With an end, this part is checked as well and the commit is sent, which is not waited for: the next
+   * group may be sent while the target's disk is busy with this one.
    *
    * @throws {StatementRefused} nothing of the group has been written
    * @throws {MigrationError} LeaseLost, ProgressConflict
    */
   async write(statements: readonly Statement[], end?: GroupEnd): Promise<Written> {
-    const sent: { statement?: Statement; result: Promise<QueryResult> }[] = []
+    const sent: Sent[] = []
     const failed = new AbortController()
     const send = (result: Promise<QueryResult>, statement?: Statement): void => {
       result.catch(() => failed.abort())
@@ -113,21 +121,35 @@ export class TargetTransaction {
     const isWhole = !failed.signal.aborted && !this.#broken
     // The fence last: it holds the lease's row until the commit, and a group may take long.
     const ending = end && isWhole ? [this.#moveProgress(end), checkFence(this.#session, this.#lease)] : []
+    const ended = Promise.allSettled(ending)
+    const before = this.#unchecked
+    const checked = this.#check(sent)
+    checked.catch(() => {})
+    this.#unchecked = checked
+    await before
+    if (!end) return { checked, durable: this.#committing }
+    await checked
+    this.#unchecked = undefined
+    for (const result of await ended) {
+      if (result.status === 'rejected') throw await this.#refuse(undefined, result.reason)
+    }
+    await this.#committing
+    if (this.#broken) throw this.#broken.error
+    this.#committing = this.#commit()
+    this.#committing.catch(() => {})
+    return { checked, durable: this.#committing }
+  }
+
+  /** Waits for results. @returns rows that were not there @throws {StatementRefused} */
+  async #check(sent: readonly Sent[]): Promise<MissedRows[]> {
     const results = await Promise.allSettled(sent.map(({ result }) => result))
-    const ended = await Promise.allSettled(ending)
     const missed: MissedRows[] = []
     for (const [i, result] of results.entries()) {
       const { statement } = sent[i]!
       if (result.status === 'rejected') throw await this.#refuse(statement, result.reason)
       if (statement) missed.push(...this.#checkRows(statement, result.value.rowCount ?? 0))
     }
-    for (const result of ended) if (result.status === 'rejected') throw await this.#refuse(undefined, result.reason)
-    await this.#committing
-    if (end) {
-      this.#committing = this.#commit()
-      this.#committing.catch(() => {})
-    }
-    return { missed, durable: this.#committing }
+    return missed
   }
 
   /**
@@ -137,8 +159,11 @@ export class TargetTransaction {
    */
   async alter(statements: readonly Statement[]): Promise<void> {
     await this.#committing
+    // What refuses a row is not to be taken for what refuses the definition.
+    await this.#unchecked
     this.altered = true
-    await this.write(statements)
+    const { checked } = await this.write(statements)
+    await checked
   }
 
   /** Changes definitions in a transaction of its own, at a place where nothing is under way. */

@@ -61,7 +61,7 @@ function applierOf(appliedLsn: Lsn): { applier: Applier; acknowledged: Lsn[]; wr
             statements,
             end,
             succeed() {
-              resolve({ missed: [], durable: Promise.resolve() })
+              resolve({ checked: Promise.resolve([]), durable: Promise.resolve() })
               return settle()
             },
             fail(error) {
