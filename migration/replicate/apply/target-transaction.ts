@@ -67,6 +67,8 @@ export class TargetTransaction {
   #missed = 0
   /** The last commit that was sent; what comes next is sent behind it, and committed when it is done. */
   #committing: Promise<void> = Promise.resolve()
+  /** The data of the last COPY has been handed to the socket. */
+  #handedOver: Promise<void> = Promise.resolve()
   /** Why nothing more may be sent. */
   #broken: { error: unknown } | undefined
   /** Definitions of tables have been changed, and that is not committed. */
@@ -107,6 +109,7 @@ export class TargetTransaction {
       if (copy) {
         const { result, sent: handedOver } = copyIn(this.#session, sql, copy)
         send(result, statement)
+        this.#handedOver = handedOver
         await handedOver
       } else send(params.length > 0 ? this.#prepared.query(sql, params) : this.#session.query(sql), statement)
     }
@@ -154,6 +157,8 @@ export class TargetTransaction {
     if (!this.#open) return
     this.#open = false
     this.altered = false
+    // A query between the data of a COPY ends the session: the refused commit is known while the next group is sent.
+    await this.#handedOver.catch(() => {})
     await this.#session.query('rollback')
   }
 
