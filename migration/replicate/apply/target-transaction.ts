@@ -126,6 +126,8 @@ export class TargetTransaction {
     }
     for (const result of ended) if (result.status === 'rejected') throw await this.#refuse(undefined, result.reason)
     await this.#committing
+    // Never commits, or calls written, what was not sent.
+    if (!isWhole) throw this.#broken!.error
     if (end) {
       this.#committing = this.#commit()
       this.#committing.catch(() => {})
@@ -146,7 +148,13 @@ export class TargetTransaction {
 
   /** Changes definitions in a transaction of its own, at a place where nothing is under way. */
   async alterAlone(statements: readonly Statement[]): Promise<void> {
-    await this.alter(statements)
+    try {
+      await this.alter(statements)
+    } catch (error) {
+      // It is rolled back, and nothing was sent behind it.
+      if (error instanceof StatementRefused) this.#broken = undefined
+      throw error
+    }
     await checkFence(this.#session, this.#lease)
     await this.#session.query('commit')
     this.#open = false

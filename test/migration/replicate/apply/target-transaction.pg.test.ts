@@ -80,3 +80,17 @@ test('a commit that is refused while the data of the next group is on its way le
   )
   expect(rows).toEqual([{ t: '0', later: '0' }])
 })
+
+test('after a change of definitions that was refused, the next one is made', async () => {
+  await using writer = await openWriter()
+  const { transaction } = writer
+  await expect(transaction.alterAlone([statement('alter table public.t add column id int')])).rejects.toThrow(
+    StatementRefused,
+  )
+  await transaction.alterAlone([statement('alter table public.t add column made int')])
+  expect(
+    await following.onTarget(
+      `select count(*) from pg_attribute where attrelid = 'public.t'::regclass and attname = 'made'`,
+    ),
+  ).toBe('1')
+})
