@@ -218,6 +218,8 @@ export class TargetTransaction {
         : undefined
     counted?.catch(() => {})
     const committed = session.query('commit')
+    // Where the count fails, this fails with nobody waiting for it.
+    committed.catch(() => {})
     this.#open = false
     try {
       await counted

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Connection } from '../../../../migration/connect.ts'
 import { acquireLease, type Lease } from '../../../../migration/control/lease.ts'
-import { prepareApplySession } from '../../../../migration/replicate/apply/apply-session.ts'
+import { breakOff, prepareApplySession } from '../../../../migration/replicate/apply/apply-session.ts'
 import { noChanges } from '../../../../migration/replicate/apply/change-counts.ts'
 import type { Statement } from '../../../../migration/replicate/apply/statements.ts'
+import { planTable } from '../../../../migration/replicate/apply/table-plan.ts'
 import { StatementRefused, TargetTransaction } from '../../../../migration/replicate/apply/target-transaction.ts'
 import { sourceObjects } from '../../../../migration/replicate/slot-name.ts'
 import { startServerPair, type ServerPair } from '../../../support/servers.ts'
@@ -93,4 +94,36 @@ test('after a change of definitions that was refused, the next one is made', asy
       `select count(*) from pg_attribute where attrelid = 'public.t'::regclass and attname = 'made'`,
     ),
   ).toBe('1')
+})
+
+test('a session that dies at a commit with missed rows is one failure, and no rejection that nobody handles', async () => {
+  await using writer = await openWriter()
+  const { session, transaction } = writer
+  const unhandled: unknown[] = []
+  const listener = (reason: unknown): void => void unhandled.push(reason)
+  process.on('unhandledRejection', listener)
+  const columns = [{ name: 'id', key: true, typeOid: 23, typeModifier: -1 }]
+  const plan = planTable(
+    { oid: 1, schema: 'public', name: 't', replicaIdentity: 'd', columns },
+    {
+      columns: [{ name: 'id', type: 'integer', generated: false, binaryOid: 23, imageEqual: true }],
+      uniqueIndexes: [],
+      deferrable: [],
+    },
+    0n,
+    'lastStates',
+  )
+  try {
+    const { missed, durable } = await transaction.write(
+      [statement('delete from public.t where id = 99', { plan, kind: 'delete', expected: 1 })],
+      END,
+    )
+    expect(missed).toHaveLength(1)
+    breakOff(session)
+    await expect(durable).rejects.toThrow(/terminated/)
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(unhandled).toEqual([])
+  } finally {
+    process.off('unhandledRejection', listener)
+  }
 })
