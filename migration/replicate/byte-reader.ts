@@ -1,5 +1,6 @@
 import { MigrationError } from '../errors.ts'
 import type { Lsn } from '../lsn.ts'
+import { TextRequired } from './text-required.ts'
 import { BINARY_VALUE, NULL_VALUE, TEXT_VALUE, UNCHANGED_VALUE, type Tuple } from './tuple.ts'
 
 /** Reads the fields of one message of the replication stream after the other. */
@@ -77,7 +78,11 @@ export class ByteReader {
     return Buffer.from(this.#bytes.subarray(start, start + length))
   }
 
-  /** A row, which stays a view of the message's bytes. */
+  /**
+   * A row, which stays a view of the message's bytes.
+   *
+   * @throws {TextRequired} a value was asked for in its binary form, and has none
+   */
   tuple(): Tuple {
     const columns = this.uint16()
     const valueKind = this.#valueKind
@@ -97,6 +102,8 @@ export class ByteReader {
         offset += 4 + length
         if (length < 0 || offset > end) throw protocolViolation('a row that ends early')
       } else if (kind === UNCHANGED_VALUE) unchanged = true
+      // Of a type that has no binary form, in a table or column that the source's catalog does not have any more.
+      else if (kind === TEXT_VALUE) throw new TextRequired('a value came as text')
       // A value in the form that was not asked for would be taken for another one.
       else if (kind !== NULL_VALUE) throw protocolViolation(`the value format ${kind}`)
     }

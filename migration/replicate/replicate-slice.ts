@@ -6,7 +6,6 @@ import { formatLsn, type Lsn } from '../lsn.ts'
 import { readDatabaseStatus } from '../store/migrations.ts'
 import { breakOff, endSession, prepareApplySession, sendWithoutWaiting } from './apply/apply-session.ts'
 import { applyRefused, refusedTable } from './apply/refusal.ts'
-import { TextRequired } from './apply/table-plan.ts'
 import { StatementRefused } from './apply/target-transaction.ts'
 import { followStream, onAbort, type Slice } from './follow-stream.ts'
 import { readProgress } from './progress.ts'
@@ -14,6 +13,7 @@ import { SliceEnd, type SliceReason } from './slice-end.ts'
 import { SliceReport } from './slice-report.ts'
 import { sourceObjects } from './slot-name.ts'
 import { namingTroubles } from './source-trouble.ts'
+import { TextRequired } from './text-required.ts'
 
 export interface SliceOptions {
   /** How long to follow, ms. A transaction that has begun to arrive is finished first. */

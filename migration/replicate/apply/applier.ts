@@ -153,7 +153,12 @@ export class Applier {
     else if (!source.skip && source.finalLsn >= point) {
       return this.#plan(message.relation, point, source).then((plan) => plan && this.#change(plan, message))
     }
-    return undefined
+    return this.#passOver(message)
+  }
+
+  /** Rows that are collected keep the bytes that arrived with them, also those of others: they count as well. */
+  #passOver(message: RowMessage): undefined {
+    if (!this.#group.isEmpty) this.#group.bytes += message.bytes
   }
 
   /** How the changes of a table are written, once its definition is the one that the source has described. */
@@ -177,7 +182,7 @@ export class Applier {
 
   #change(plan: TablePlan, message: RowMessage): Promise<void> | undefined {
     const source = this.#open()
-    if (source.skip || source.finalLsn < plan.point) return undefined
+    if (source.skip || source.finalLsn < plan.point) return this.#passOver(message)
     if (message.kind !== 'delete') expectWidth(plan, message.row)
     if (message.kind !== 'insert' && message.old) expectWidth(plan, message.old.row)
     this.#begin(source)

@@ -10,6 +10,8 @@ const KEPT = 2_000
 /** What the types of `pg` leave out of its connection. */
 interface PreparingConnection {
   parsedStatements: Record<string, string>
+  /** On their way to the server. */
+  submittedNamedStatements: Record<string, string>
 }
 
 const sessions = new WeakMap<Connection, PreparedStatements>()
@@ -51,7 +53,10 @@ export class PreparedStatements {
   #forget(): void {
     const [sql, name] = this.#names.entries().next().value!
     this.#names.delete(sql)
-    delete (this.#session.connection as unknown as PreparingConnection).parsedStatements[name]
+    const { parsedStatements, submittedNamedStatements } = this.#session.connection as unknown as PreparingConnection
+    // A statement that the server refused is not there, and to take it away would fail the transaction that is open.
+    if (!(name in parsedStatements) && !(name in submittedNamedStatements)) return
+    delete parsedStatements[name]
     // In a failed transaction it is refused like everything else; the statement is then only not used again.
     this.#session.query(`deallocate ${name}`).catch(() => {})
   }

@@ -219,9 +219,19 @@ export function truncateTables(plans: readonly TablePlan[], restartIdentity: boo
       ]
 }
 
+/**
+ * Statements of a table that are kept: there is an UPDATE for each set of large values that were not sent, and two to the
+ * power of the columns of such sets. As many as a table with six such columns can have.
+ */
+const KEPT_SQL = 64
+
 function memo(plan: TablePlan, shape: string, make: (plan: TablePlan) => string): string {
   let sql = plan.sql.get(shape)
-  if (sql === undefined) plan.sql.set(shape, (sql = make(plan)))
+  if (sql === undefined) {
+    sql = make(plan)
+    if (plan.sql.size >= KEPT_SQL) plan.sql.clear()
+    plan.sql.set(shape, sql)
+  }
   return sql
 }
 

@@ -2,6 +2,7 @@ import { MigrationError } from '../../errors.ts'
 import type { Lsn } from '../../lsn.ts'
 import { protocolViolation } from '../byte-reader.ts'
 import type { Relation } from '../pgoutput-message.ts'
+import { TextRequired } from '../text-required.ts'
 import type { Tuple } from '../tuple.ts'
 import type { TargetTable } from './target-table.ts'
 
@@ -63,14 +64,6 @@ export function relationSignature(relation: Relation): string {
   ])
 }
 
-/** Values of a table can't be sent in their binary form: its changes have to be read again, as text. */
-export class TextRequired extends Error {
-  constructor(table: string, column: string) {
-    super(`Column "${column}" of ${table} needs its values as text.`)
-    this.name = 'TextRequired'
-  }
-}
-
 /**
  * varchar and not text, because a user's own cast from text could take the place of a type's input function.
  * https://www.postgresql.org/docs/current/catalog-pg-type.html
@@ -107,7 +100,7 @@ export function planTable(
     if (column.generated) return []
     const { type, imageEqual } = column
     if (!binary) return [{ name, type, imageEqual, position, sentAs: 'varchar', sentAsOid: VARCHAR_OID }]
-    if (column.binaryOid !== typeOid) throw new TextRequired(table, name)
+    if (column.binaryOid !== typeOid) throw new TextRequired(`column "${name}" of ${table} needs text`)
     return [{ name, type, imageEqual, position, sentAs: type, sentAsOid: typeOid }]
   })
   const full = relation.replicaIdentity === 'f'

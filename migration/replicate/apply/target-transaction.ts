@@ -74,6 +74,8 @@ export class TargetTransaction {
   #committing: Promise<void> = Promise.resolve()
   /** The last part, as long as its results are not in. */
   #unchecked: Promise<unknown> | undefined
+  /** The data of the last COPY has been handed to the socket. */
+  #handedOver: Promise<void> = Promise.resolve()
   /** Why nothing more may be sent. */
   #broken: { error: unknown } | undefined
   /** Definitions of tables have been changed, and that is not committed. */
@@ -115,6 +117,7 @@ export class TargetTransaction {
       if (copy) {
         const { result, sent: handedOver } = copyIn(this.#session, sql, copy)
         send(result, statement)
+        this.#handedOver = handedOver
         await handedOver
       } else send(params.length > 0 ? this.#prepared.query(sql, params) : this.#session.query(sql), statement)
     }
@@ -127,6 +130,12 @@ export class TargetTransaction {
     checked.catch(() => {})
     this.#unchecked = checked
     await before
+    if (!isWhole) {
+      await checked
+      await this.#committing
+      // Never commits, or calls written, what was not sent.
+      throw this.#broken!.error
+    }
     if (!end) return { checked, durable: this.#committing }
     await checked
     this.#unchecked = undefined
@@ -168,7 +177,13 @@ export class TargetTransaction {
 
   /** Changes definitions in a transaction of its own, at a place where nothing is under way. */
   async alterAlone(statements: readonly Statement[]): Promise<void> {
-    await this.alter(statements)
+    try {
+      await this.alter(statements)
+    } catch (error) {
+      // It is rolled back, and nothing was sent behind it.
+      if (error instanceof StatementRefused) this.#broken = undefined
+      throw error
+    }
     await checkFence(this.#session, this.#lease)
     await this.#session.query('commit')
     this.#open = false
@@ -179,6 +194,9 @@ export class TargetTransaction {
     if (!this.#open) return
     this.#open = false
     this.altered = false
+    this.#unchecked = undefined
+    // A query between the data of a COPY ends the session: the refused commit is known while the next group is sent.
+    await this.#handedOver.catch(() => {})
     await this.#session.query('rollback')
   }
 
@@ -230,6 +248,8 @@ export class TargetTransaction {
         : undefined
     counted?.catch(() => {})
     const committed = session.query('commit')
+    // Where the count fails, this fails with nobody waiting for it.
+    committed.catch(() => {})
     this.#open = false
     try {
       await counted

@@ -82,6 +82,23 @@ describe.each([
     expect(await following.onTarget(`select inserts || ' ' || updates from pgflex.progress`)).toBe('120030 99')
   })
 
+  test('a type without a binary form that the catalog does not have any more is read as text from its place on', async () => {
+    const messages: unknown[] = []
+    await using following = await startFollowing(pair, 'no_form', {
+      ddl: 'create table t (id int primary key, v text); create table gone (id int primary key, a aclitem)',
+    })
+    following.context.log = { ...following.context.log, info: (message) => void messages.push(message) }
+    const { app } = following
+    await app.query(`insert into t values (1, 'x')`)
+    // Granted by the role of initdb, which both sides have.
+    await app.query(`insert into gone values (1, makeaclitem(0, 10, 'SELECT', false))`)
+    await app.query(`drop table gone; insert into t values (2, 'y')`)
+    expect(await isBinary(following)).toBe(true)
+    await following.catchUp()
+    expect(messages).toContain('Changes are read as text')
+    expect(await following.onTarget(`select string_agg(v, '' order by id) from public.t`)).toBe('xy')
+  })
+
   test('tables with types of their own are read as text from the beginning', async () => {
     await using following = await startFollowing(pair, 'own_types', {
       ddl: `create type mood as enum ('sad', 'happy'); create table t (id int primary key, m mood, a int[])`,

@@ -169,6 +169,15 @@ test('a large transaction is written in parts, and its end comes with the last o
   expect(acknowledged).toEqual([900n])
 })
 
+test('rows that are passed over count for the memory of the rows beside them', async () => {
+  const { applier, writes } = applierOf(100n)
+  const passedOver = { ...insert('elsewhere', 2), bytes: 9 * 2 ** 20 } as PgoutputMessage
+  await handle(applier, begin(200n), passedOver, insert('1'))
+  expect(writes).toHaveLength(0)
+  await handle(applier, passedOver, insert('2'))
+  expect(writes.map(({ end }) => end)).toEqual([undefined])
+})
+
 test('messages that can not come are protocol violations', () => {
   expect(() => applierOf(0n).applier.handle(insert('1'))).toThrow(/ not understood/)
   expect(() => applierOf(0n).applier.handle(commit(1n))).toThrow(/ not understood/)

@@ -47,3 +47,20 @@ test('a statement is prepared once, the least recently used one is forgotten, an
   expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected', 'fulfilled'])
   expect(await Promise.all([5, 1, 2, 3, 4, 5].map(ask))).toEqual(['6', '2', '3', '4', '5', '6'])
 })
+
+test('a statement that was never prepared is forgotten without harm to the transaction that makes room for another', async () => {
+  await using migration = await createTestMigration(pair, 'prepared')
+  await using session = await migration.context.target('test')
+  sendWithoutWaiting(session)
+  const prepared = new PreparedStatements(session, 1)
+  await expect(prepared.query('select 1 from missing where 1 = $1::int', ['1'])).rejects.toThrow(/missing/)
+  const results = await Promise.all([
+    session.query('begin'),
+    prepared.query('select 2 + $1::int as sum', ['1']),
+    prepared.query('select 3 + $1::int as sum', ['1']),
+    session.query('commit'),
+  ])
+  expect(results.map(({ command }) => command)).toEqual(['BEGIN', 'SELECT', 'SELECT', 'COMMIT'])
+  const { rows } = await session.query<{ statement: string }>('select statement from pg_prepared_statements')
+  expect(rows).toEqual([{ statement: 'select 3 + $1::int as sum' }])
+})

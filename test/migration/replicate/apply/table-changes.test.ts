@@ -108,6 +108,26 @@ test('in the order of the source, only inserts that follow each other go togethe
   expect(show(single.insert(tupleOf(['1', 'a', 'b'])))).toEqual([['insert', ['1'], ['a'], ['b']]])
 })
 
+test('of the statements of a table as many are kept as a table may want, not one for each set of columns that may come', () => {
+  const columns = Array.from({ length: 9 }, (_, i) => ({ name: `c${i}`, key: i === 0, typeOid: 25, typeModifier: -1 }))
+  const plan = planTable(
+    { oid: 1, schema: 's', name: 't', replicaIdentity: 'd', columns },
+    {
+      columns: columns.map(({ name }) => ({ name, type: 'text', generated: false, binaryOid: null, imageEqual: true })),
+      uniqueIndexes: [],
+      deferrable: [],
+    },
+    0n,
+    'lastStates',
+  )
+  const changes = new TableChanges(plan)
+  for (let set = 0; set < 256; set++) {
+    changes.update(update(['k', ...Array.from({ length: 8 }, (_, bit) => ((set >> bit) & 1 ? UNCHANGED : 'v'))] as Row))
+    expect(changes.take()).toHaveLength(1)
+  }
+  expect(plan.sql.size).toBeLessThanOrEqual(64)
+})
+
 test('a change without its key is never guessed', () => {
   expect(() => new TableChanges(planOf()).update(update([UNCHANGED, 'a', 'b']))).toThrow(/without the key/)
   expect(() => new TableChanges(planOf({ identity: 'n' })).delete(gone('1'))).toThrow(/without the key/)
