@@ -6,6 +6,7 @@ import { markup, Html } from './html.ts'
 import { movedSection } from './moved.ts'
 import { nextStepsSection } from './next-steps.ts'
 import { plotsSection } from './plots.ts'
+import { readinessSection } from './readiness.ts'
 import { settingsSection } from './settings.ts'
 import { summarySection } from './summary.ts'
 import { validationSection } from './validation.ts'
@@ -46,7 +47,7 @@ export function reportPage(report: MigrationReport): string {
 <body>
 <h1>${migration.name}</h1>
 <p>Report of a migration to PostgreSQL at ${report.target.host}</p>
-${summarySection(report)}${warningsSection(pgflex.warnings)}${cutoverSection(pgflex)}${comparisonSection(pgflex)}
+${summarySection(report)}${warningsSection(pgflex.warnings)}${readinessSection(Object.values(currentSubStateDetails.dbDetails))}${cutoverSection(pgflex)}${comparisonSection(pgflex)}
 ${nextStepsSection(databases.map(({ afterCutover }) => afterCutover))}${movedSection(report)}${plotsSection(databases)}
 ${settingsSection(report)}${validationSection(currentSubStateDetails.validationDetails)}${eventsSection(events)}
 </body>

@@ -56,6 +56,6 @@ export function summarySection({ migration, versions, source, target, generatedA
 
 /** The colour of a word that says how something went. */
 export function tone(word: string): 'good' | 'bad' | 'fair' {
-  if (/^(Succeeded|Equal|Set|ok|info|completed)$/.test(word)) return 'good'
-  return /^(Failed|ValidationFailed|Different|error|errored|open)$/.test(word) ? 'bad' : 'fair'
+  if (/^(Succeeded|Equal|Set|info|completed)$/.test(word)) return 'good'
+  return /^(Failed|ValidationFailed|Different|error|errored)$/.test(word) ? 'bad' : 'fair'
 }

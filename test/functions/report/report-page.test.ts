@@ -123,6 +123,7 @@ it('has every section, from the first moment of a migration on', () => {
   expect([...page.matchAll(/<h2>(.*?)<\/h2>/g)].map(([, title]) => title)).toEqual([
     'Summary',
     'Warnings',
+    'Readiness for cutover',
     'Cutover',
     'Comparison',
     'After the cutover',
