@@ -73,7 +73,7 @@ test('two databases move under load, and are equal in every table and sequence',
     expect(samples.length).toBeGreaterThan(0)
   }
   const told = report.events.filter(({ event }) => event === 'PointApplicationsHere')
-  expect(told.map(({ database }) => database).toSorted()).toEqual([...SAMPLE_DATABASES].toSorted())
+  expect(new Set(told.map(({ database }) => database))).toEqual(new Set(SAMPLE_DATABASES))
   for (const secret of [pair.sourcePassword, pair.targetPassword]) {
     expect(answers.filter((answer) => answer.includes(secret))).toEqual([])
     expect(host.output()).not.toContain(secret)
