@@ -65,7 +65,7 @@ function objectsThere(facts: CutoverFacts | undefined): Check {
   if (pendingObjects.count > 0)
     return [
       false,
-      `${counted(pendingObjects.count, 'object')} are still to be built on the target: ${listed(pendingObjects)}.`,
+      `Still to be built on the target: ${counted(pendingObjects.count, 'object')}: ${listed(pendingObjects)}.`,
     ]
   return [true, 'All indexes and constraints that can be there before cutover are there.']
 }
@@ -105,7 +105,7 @@ function tablesFollowed(facts: CutoverFacts | undefined): Check {
     ? [true, 'Every table of the source is followed.']
     : [
         false,
-        `${counted(facts.unfollowed.count, 'table')} of the source are not followed: ${listed(facts.unfollowed)}. Cutover is refused until they are.`,
+        `Not followed: ${counted(facts.unfollowed.count, 'table')} of the source: ${listed(facts.unfollowed)}. Cutover is refused until that is mended.`,
       ]
 }
 
@@ -129,7 +129,7 @@ function sequences(facts: CutoverFacts | undefined): Check {
     ? [true, `All ${facts.sequences} sequences are on the target; cutover sets them.`]
     : [
         false,
-        `${counted(facts.missingSequences.count, 'sequence')} of ${facts.sequences} are not on the target: ${listed(facts.missingSequences)}. Make them there.`,
+        `Missing on the target: ${counted(facts.missingSequences.count, 'sequence')} of ${facts.sequences}: ${listed(facts.missingSequences)}. What is missing can be made there by hand.`,
       ]
 }
 
@@ -139,7 +139,7 @@ function comparison(record: MigrationRecord, { verification }: DatabaseStatus): 
     const { mode, differences } = verification
     return [
       false,
-      `The last comparison (${mode}) found ${counted(differences.length, 'table')} that differ: ${listed({ count: differences.length, names: differences.slice(0, 5).map(({ table }) => table) })}.`,
+      `The last comparison (${mode}) found differences in ${counted(differences.length, 'table')}: ${listed({ count: differences.length, names: differences.slice(0, 5).map(({ table }) => table) })}.`,
     ]
   }
   if (verification?.result === 'Equal')

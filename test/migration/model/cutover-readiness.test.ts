@@ -69,7 +69,7 @@ it.each<[string, Partial<DatabaseStatus>, Record<string, unknown>]>([
     {},
   ],
   [
-    '1 object are still to be built',
+    'Still to be built on the target: 1 object: INDEX i on public.t.',
     { cutoverFacts: { ...FACTS, pendingObjects: { count: 1, names: ['INDEX i on public.t'] } } },
     {},
   ],
@@ -79,7 +79,7 @@ it.each<[string, Partial<DatabaseStatus>, Record<string, unknown>]>([
   ['2 changes found no row on the target', { changes: { ...database('a').changes, missed: 2 } }, {}],
   ['The slot pgflex_a is lost', { slot: { name: 'pgflex_a', walStatus: 'lost', retainedBytes: 0 } }, {}],
   [
-    '1 table of the source are not followed: public.new.',
+    'Not followed: 1 table of the source: public.new.',
     { cutoverFacts: { ...FACTS, unfollowed: { count: 1, names: ['public.new'] } } },
     {},
   ],
@@ -89,12 +89,12 @@ it.each<[string, Partial<DatabaseStatus>, Record<string, unknown>]>([
     { pgflex: { verify: 'Counts' } },
   ],
   [
-    '1 sequence of 3 are not on the target: public.s.',
+    'Missing on the target: 1 sequence of 3: public.s.',
     { cutoverFacts: { ...FACTS, missingSequences: { count: 1, names: ['public.s'] } } },
     {},
   ],
   [
-    'The last comparison (Checksums) found 1 table that differ: public.t.',
+    'The last comparison (Checksums) found differences in 1 table: public.t.',
     {
       verification: {
         mode: 'Checksums',
