@@ -29,15 +29,17 @@ export interface Client {
   checkName(name: string): Promise<NameAvailability>
   /** A sub-resource that is a list, such as `tables`. */
   details(name: string, detail: string, query?: Record<string, string>): Promise<Record<string, unknown>[]>
+  /** The report as a page of HTML, or as JSON: the text as it is answered. */
+  report(name: string, format: 'html' | 'json'): Promise<string>
 }
 
 export function createClient({ url, key }: HostAddress, server: ServerPath): Client {
-  async function call<T>(
+  async function callText(
     method: string,
     path: string,
     body?: unknown,
     query: Record<string, string> = {},
-  ): Promise<T | undefined> {
+  ): Promise<string> {
     const search = new URLSearchParams({ 'api-version': API_VERSION, ...query })
     let response: Response
     try {
@@ -51,6 +53,11 @@ export function createClient({ url, key }: HostAddress, server: ServerPath): Cli
     }
     const text = await response.text()
     if (!response.ok) throw refused(response.status, text)
+    return text
+  }
+
+  async function call<T>(...request: Parameters<typeof callText>): Promise<T | undefined> {
+    const text = await callText(...request)
     return text === '' ? undefined : (JSON.parse(text) as T)
   }
 
@@ -71,6 +78,7 @@ export function createClient({ url, key }: HostAddress, server: ServerPath): Cli
       }))!,
     details: async (name, detail, query) =>
       (await call<{ value: Record<string, unknown>[] }>('GET', `${of(name)}/${detail}`, undefined, query))!.value,
+    report: (name, format) => callText('GET', `${of(name)}/report`, undefined, { format }),
   }
 }
 

@@ -24,12 +24,15 @@ export function addCutover(migration: Command): void {
           'the target, the way back is to let them go on with the source.',
       )
       await confirm(`Cut over ${what} of ${options.name} now?`, { yes: options.yes, required: true })
-      printMigration(
-        await client.update(options.name, {
-          triggerCutover: 'True',
-          ...(options.dbNames ? { dbsToTriggerCutoverOn: options.dbNames } : {}),
-          ...(options.force ? { pgflex: { force: true } } : {}),
-        }),
+      const migration = await client.update(options.name, {
+        triggerCutover: 'True',
+        ...(options.dbNames ? { dbsToTriggerCutoverOn: options.dbNames } : {}),
+        ...(options.force ? { pgflex: { force: true } } : {}),
+      })
+      note(
+        `Cutover is asked for. Follow it with: pgflex migration watch -n ${options.name}; the connection strings for ` +
+          `the applications are in: pgflex migration report -n ${options.name} --file report.html`,
       )
+      printMigration(migration)
     })
 }

@@ -11,6 +11,7 @@ import { addCutover } from './cutover.ts'
 import { addDelete } from './delete.ts'
 import { addEvents } from './events.ts'
 import { addList } from './list.ts'
+import { addReport } from './report.ts'
 import { addShow } from './show.ts'
 import { addTables } from './tables.ts'
 import { addUpdate } from './update.ts'
@@ -39,6 +40,7 @@ function program(): Command {
     addCancel,
     addTables,
     addEvents,
+    addReport,
   ]) {
     add(migration)
   }

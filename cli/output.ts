@@ -1,4 +1,4 @@
-import type { Migration } from '../migration/model/migration-resource.ts'
+import type { Migration, PgflexStatus } from '../migration/model/migration-resource.ts'
 
 export const OUTPUTS = ['json', 'table', 'tsv', 'none'] as const
 export type Output = (typeof OUTPUTS)[number]
@@ -72,9 +72,27 @@ export function databaseRows({ properties }: Migration): Rows {
       Applied: database.appliedChanges,
       Latency: pgflex.latencySeconds === undefined ? '-' : `${round(pgflex.latencySeconds)} s`,
       Lag: pgflex.lagBytes === undefined ? '-' : bytes(pgflex.lagBytes),
+      Ready: ready(pgflex),
       Message: database.message,
     }
   })
+}
+
+/** What must hold before cutover, and whether it does. */
+export function readinessRows({ properties }: Migration): Rows {
+  return Object.values(properties.currentStatus.currentSubStateDetails.dbDetails).flatMap(({ databaseName, pgflex }) =>
+    (pgflex.readiness ?? []).map(({ check, ok, message }) => ({
+      Database: databaseName,
+      Check: check,
+      Ready: ok ? 'yes' : 'no',
+      Why: message,
+    })),
+  )
+}
+
+/** How many of the things that must hold before cutover do; `show -o table` lists them. */
+function ready({ readiness }: PgflexStatus): string {
+  return readiness === undefined ? '-' : `${readiness.filter(({ ok }) => ok).length}/${readiness.length}`
 }
 
 export function bytes(count: number): string {

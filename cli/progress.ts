@@ -69,7 +69,11 @@ export function changeLine({ name, properties }: Migration): string {
       const { bytesDone, bytesTotal } = own.progress
       const copied =
         own.phase === 'CopyingData' && bytesTotal > 0 ? ` ${Math.floor((10 * bytesDone) / bytesTotal) * 10} %` : ''
-      return `${databaseName} ${migrationState === 'InProgress' ? own.phase : migrationState}${copied}`
+      // Not the latency: it comes and goes, and a line for each time is noise.
+      const open = (own.readiness ?? []).filter(({ check, ok }) => !ok && check !== 'latency')
+      const lacks =
+        own.phase === 'Following' && open.length > 0 ? ` (not ready: ${open.map(({ check }) => check).join(', ')})` : ''
+      return `${databaseName} ${migrationState === 'InProgress' ? own.phase : migrationState}${copied}${lacks}`
     },
   )
   return [

@@ -3,7 +3,7 @@ import { Option, type Command } from 'commander'
 import { createClient, type Client } from './client.ts'
 import { CliError, EXIT } from './cli-error.ts'
 import { findHost } from './host-address.ts'
-import { databaseRows, migrationRows, OUTPUTS, render, type Output, type Rows } from './output.ts'
+import { databaseRows, migrationRows, OUTPUTS, readinessRows, render, type Output, type Rows } from './output.ts'
 import type { Migration } from '../migration/model/migration-resource.ts'
 
 export interface CommonOptions {
@@ -56,7 +56,8 @@ export function session({ resourceGroup, serverName, subscription, output }: Com
   return {
     client: createClient(findHost(process.env), path),
     print,
-    printMigration: (migration) => print(migration, () => [migrationRows([migration]), databaseRows(migration)]),
+    printMigration: (migration) =>
+      print(migration, () => [migrationRows([migration]), databaseRows(migration), readinessRows(migration)]),
     note: (text) => void process.stderr.write(`${text}\n`),
   }
 }

@@ -57,7 +57,6 @@ detail('validation', async (request, _base, { server }) => {
 detail('parameters', async (request, _base, { server }) => cacheable(request, { value: server.parameters ?? [] }))
 
 for (const [name, method] of [
-  ['report', 'GET'],
   ['verify', 'POST'],
   ['fallback', 'POST'],
 ] as const) {

@@ -1,7 +1,7 @@
-import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { app, type HttpResponseInit } from '@azure/functions'
+import { PACKAGE_ROOT } from './package-root.ts'
 
 /** The files of the page by name, and where they are below the package: sources, and what the compiler made. */
 const FILES: Record<string, { path: string; type: string }> = {
@@ -35,13 +35,6 @@ async function page(name = 'index.html'): Promise<HttpResponseInit> {
   return {
     status: 200,
     headers: { ...HEADERS, 'content-type': file.type },
-    body: await readFile(join(ROOT, file.path)),
+    body: await readFile(join(PACKAGE_ROOT, file.path)),
   }
-}
-
-const ROOT = packageRoot(import.meta.dirname)
-
-/** One folder up from the sources, two from the build. */
-function packageRoot(folder: string): string {
-  return existsSync(join(folder, 'package.json')) ? folder : packageRoot(dirname(folder))
 }

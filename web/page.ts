@@ -88,6 +88,11 @@ function databaseRow(database: DatabaseDetail): string[] {
   ]
 }
 
+/** What must hold before cutover, and whether it does. */
+function readinessRows({ databaseName, pgflex }: DatabaseDetail): string[][] {
+  return (pgflex.readiness ?? []).map(({ check, ok, message }) => [databaseName, check, ok ? 'yes' : 'no', message])
+}
+
 /** What the cutover waits for, for somebody who sees its button disabled. */
 function reason({ properties }: Migration): string {
   const { pgflex, currentSubStateDetails } = properties.currentStatus
@@ -118,6 +123,7 @@ function show(migration: Migration): void {
   cutover.title = reason(migration)
   element<HTMLButtonElement>('cancel').disabled = !pgflex.actions.includes('cancel')
   fill(element('databases'), Object.values(currentSubStateDetails.dbDetails).map(databaseRow))
+  fill(element('readiness'), Object.values(currentSubStateDetails.dbDetails).flatMap(readinessRows))
   element('warnings').replaceChildren(
     ...pgflex.warnings.map((warning) => Object.assign(document.createElement('li'), { textContent: warning })),
   )

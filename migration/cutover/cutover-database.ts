@@ -13,6 +13,7 @@ import { refuseFailedObjects } from '../schema/failed-objects.ts'
 import { restoreIdentityColumns } from '../schema/identity-columns.ts'
 import { reportPostData } from '../schema/report-post-data.ts'
 import { copySequences } from '../schema/sequences.ts'
+import { afterCutover } from '../model/after-cutover.ts'
 import { updateRecord } from '../store/migrations.ts'
 import { verifyDatabase } from '../verify/verify-database.ts'
 import { cutoverSteps, type CutoverSteps } from './cutover-steps.ts'
@@ -182,5 +183,11 @@ async function finish(context: DatabaseContext): Promise<void> {
     level: 'info',
     event: 'CutOver',
     message: `"${context.database}" was cut over; downtime ${cutover?.downtimeSeconds?.toFixed(2)} s.`,
+  })
+  const [{ text } = { text: '' }] = afterCutover(context.record, context.database).connectionStrings
+  await context.event({
+    level: 'info',
+    event: 'PointApplicationsHere',
+    message: `The applications of "${context.database}" belong on the target now: ${text}. The report has it for JDBC, .NET, Node and Python, and what to switch on.`,
   })
 }

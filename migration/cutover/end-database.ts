@@ -3,6 +3,7 @@ import { controlSchemaOwner, dropControlSchema } from '../control/control-schema
 import { errorText, isTransient } from '../errors.ts'
 import type { DatabaseOutcome } from '../model/activity.ts'
 import { dropPublicationAndSlot } from '../replicate/replication-slot.ts'
+import { analyzeTables } from '../schema/analyze.ts'
 import { reportPostData } from '../schema/report-post-data.ts'
 import { validateForeignKeys } from '../schema/validate-foreign-keys.ts'
 import { archiveDatabase } from './archive-database.ts'
@@ -47,11 +48,16 @@ export async function endDatabase(context: DatabaseContext, outcome: DatabaseOut
       remains.push(`${what}: ${errorText(error)}`)
     }
   }
-  if (outcome.state === 'Succeeded')
+  if (outcome.state === 'Succeeded') {
     await part('Foreign keys were not all validated on the target', async () =>
       reportPostData(context, await validateForeignKeys(context)),
     )
-  else
+    // What was followed since the load may be far more than the load, and autovacuum comes in its own time.
+    await part('Statistics were not all collected on the target (analyze)', async () => {
+      const { warnings } = await analyzeTables(context, { changedOnly: true })
+      await reportPostData(context, { applied: 0, failed: [], warnings })
+    })
+  } else
     await part(`Writes may still be stopped on the source (alter database … reset default_transaction_read_only)`, () =>
       letWritesIn(context),
     )

@@ -74,6 +74,10 @@ const pgflexStatus = z.strictObject({
   slot: slot.optional(),
   cutover: cutover.optional(),
   verification: verification.optional(),
+  readiness: z
+    .array(z.strictObject({ check: z.string(), ok: z.boolean(), message: z.string() }))
+    .optional()
+    .meta({ description: 'Of a database that is to be cut over: what must hold before, and whether it does.' }),
   warnings: z.array(z.string()),
 })
 

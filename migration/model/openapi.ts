@@ -70,6 +70,7 @@ export function openApiDocument(): object {
   const migration = { 200: answer('The migration.', ref('Migration')) }
   const check = `${ROOT}/checkMigrationNameAvailability`
   const all = `${ROOT}/migrations`
+  const report = `${MIGRATION}/report`
   return {
     openapi: '3.1.0',
     info: {
@@ -131,6 +132,22 @@ export function openApiDocument(): object {
         detail('validation', 'The result of the validation.'),
         detail('parameters', 'Server parameters that differ, and what became of them.'),
       ]),
+      [report]: {
+        get: operation(report, {
+          id: 'Migrations_report',
+          summary: 'All that there is to say of a migration, as a page that needs nothing from elsewhere, or as JSON.',
+          query: [parameter('format', 'query', false, { schema: { enum: ['html', 'json'], default: 'html' } })],
+          answers: {
+            200: {
+              description: 'The report. JSON is answered also to an Accept of application/json without text/html.',
+              content: {
+                'text/html': { schema: { type: 'string' } },
+                'application/json': { schema: { type: 'object' } },
+              },
+            },
+          },
+        }),
+      },
     },
     components: {
       securitySchemes: {

@@ -1,9 +1,14 @@
 import type { Action } from '../status.ts'
+import type { ReadinessCheck } from './cutover-readiness.ts'
 import type { PgflexStatus } from './migration-resource.ts'
 import type { CutoverReport, DatabaseStatus, ServerStatus, VerificationReport } from './status.ts'
 
 /** Our part of a database's status. */
-export function databasePgflex(status: DatabaseStatus, actions: Action[]): PgflexStatus {
+export function databasePgflex(
+  status: DatabaseStatus,
+  actions: Action[],
+  readiness: ReadinessCheck[] | undefined,
+): PgflexStatus {
   const { phase, progress, lagBytes, latencySeconds, maxLatencySeconds, slot, cutover, verification, warnings } = status
   return {
     actions,
@@ -15,6 +20,7 @@ export function databasePgflex(status: DatabaseStatus, actions: Action[]): Pgfle
     ...(slot === undefined ? {} : { slot }),
     ...(cutover === undefined ? {} : { cutover }),
     ...(verification === undefined ? {} : { verification }),
+    ...(readiness === undefined ? {} : { readiness }),
     warnings,
   }
 }

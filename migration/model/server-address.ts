@@ -47,6 +47,11 @@ export function isAzureResourceId(text: string): boolean {
   return text.trimStart().startsWith('/')
 }
 
+/** True for the name of a flexible server, in any of Azure's clouds. */
+export function isAzureHost(host: string): boolean {
+  return /\.postgres\.database\.(azure\.com|usgovcloudapi\.net|chinacloudapi\.cn)\.?$/i.test(host)
+}
+
 /** One spelling for one server: names in lower case, this machine's names as one. */
 export function sameServer(a: HostAndPort, b: HostAndPort): boolean {
   return a.port === b.port && canonicalHost(a.host) === canonicalHost(b.host)

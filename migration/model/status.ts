@@ -41,7 +41,29 @@ export interface DatabaseStatus {
   freeze?: { previous: string | null }
   cutover?: CutoverReport
   verification?: VerificationReport
+  cutoverFacts?: CutoverFacts
   warnings: string[]
+}
+
+/** What a cutover needs besides copied tables and a small latency, as it was last seen while following. */
+export interface CutoverFacts {
+  at: string
+  /** Indexes, constraints and their like on the target. */
+  failedObjects: NamedObjects
+  pendingObjects: NamedObjects
+  /** Tables of the source that are not copied or not published. */
+  unfollowed: NamedObjects
+  /** Tables of which UPDATE and DELETE cannot be followed. */
+  withoutIdentity: NamedObjects
+  /** Sequences of the source. */
+  sequences: number
+  missingSequences: NamedObjects
+}
+
+/** How many there are, and the first of them. */
+export interface NamedObjects {
+  count: number
+  names: string[]
 }
 
 /** Row changes read from the source after the load, and those applied to the target. */

@@ -1,5 +1,6 @@
 import { isAsked } from './record.ts'
 import { databaseActions, databaseState, deriveState, isEnded } from '../status.ts'
+import { cutoverReadiness } from './cutover-readiness.ts'
 import { MIGRATION_TYPE } from './enums.ts'
 import { serverIdOf } from './migration-id.ts'
 import type { DatabaseDetail, Migration } from './migration-resource.ts'
@@ -97,7 +98,7 @@ function databaseDetail(record: MigrationRecord, status: DatabaseStatus): Databa
     // Rounded up: 0 is said only when it is true. Unknown while nothing is followed yet.
     latency: latencySeconds === undefined ? undefined : Math.ceil(latencySeconds),
     message: status.message,
-    pgflex: databasePgflex(status, databaseActions(record, status)),
+    pgflex: databasePgflex(status, databaseActions(record, status), cutoverReadiness(record, status)),
   })
 }
 

@@ -3,6 +3,8 @@ import type { DatabaseContext } from '../context.ts'
 import { errorText } from '../errors.ts'
 import type { Applier } from './apply/applier.ts'
 import { total } from './apply/change-counts.ts'
+import type { DatabaseStatus } from '../model/status.ts'
+import { readCutoverFacts } from './cutover-facts.ts'
 import { latencySeconds } from './latency.ts'
 import type { FollowWarnings } from './follow-warnings.ts'
 import type { Progress } from './progress.ts'
@@ -82,6 +84,8 @@ export class SliceReport {
       if (looks % LOOKS_PER_TABLES === 0 && !signal.aborted) {
         const tables = await readUnfollowedTables(this.#context, this.#source, this.#catalog)
         this.following?.warnings.unfollowed(tables)
+        const cutoverFacts = await readCutoverFacts(this.#context, this.#source, this.#catalog, tables)
+        await this.#store((status) => ({ ...status, cutoverFacts }))
       }
       await pause(Math.max(0, REPORT_MS - (performance.now() - begin)), signal)
     }
@@ -115,25 +119,29 @@ export class SliceReport {
     const { applied } = applier
     const appliedChanges = total(progress) + total(applied)
     const latency = this.latencySeconds
+    await this.#store((status) => ({
+      ...status,
+      changes: {
+        inserts: progress.inserts + applied.inserts,
+        updates: progress.updates + applied.updates,
+        deletes: progress.deletes + applied.deletes,
+        truncates: progress.truncates + applied.truncates,
+        transactions: progress.transactions + applied.transactions,
+        applied: appliedChanges,
+        incoming: appliedChanges + applier.pendingChanges,
+        missed: progress.missed + missed,
+      },
+      lagBytes: this.lagBytes,
+      ...(latency === undefined
+        ? {}
+        : { latencySeconds: latency, maxLatencySeconds: Math.max(status.maxLatencySeconds ?? 0, latency) }),
+      ...(this.#slot ? { slot: slotStatus(this.#slotName, this.#slot) } : {}),
+    }))
+  }
+
+  async #store(change: (status: DatabaseStatus) => DatabaseStatus): Promise<void> {
     try {
-      await this.#context.status((status) => ({
-        ...status,
-        changes: {
-          inserts: progress.inserts + applied.inserts,
-          updates: progress.updates + applied.updates,
-          deletes: progress.deletes + applied.deletes,
-          truncates: progress.truncates + applied.truncates,
-          transactions: progress.transactions + applied.transactions,
-          applied: appliedChanges,
-          incoming: appliedChanges + applier.pendingChanges,
-          missed: progress.missed + missed,
-        },
-        lagBytes: this.lagBytes,
-        ...(latency === undefined
-          ? {}
-          : { latencySeconds: latency, maxLatencySeconds: Math.max(status.maxLatencySeconds ?? 0, latency) }),
-        ...(this.#slot ? { slot: slotStatus(this.#slotName, this.#slot) } : {}),
-      }))
+      await this.#context.status(change)
     } catch (error) {
       // The data does not wait for the page.
       this.#context.log.warn('The status could not be stored', {

@@ -9,8 +9,13 @@ import { indexWidth, readServerLimits } from './index-width.ts'
  * several at a time; without them the first queries after the cutover are planned blindly.
  * Partitioned tables are analyzed as a whole: that includes their partitions.
  * https://www.postgresql.org/docs/current/sql-analyze.html
+ *
+ * @param changedOnly leaves out what has not changed since it was last analyzed
  */
-export async function analyzeTables(context: DatabaseContext): Promise<{ tables: number; warnings: string[] }> {
+export async function analyzeTables(
+  context: DatabaseContext,
+  { changedOnly = false } = {},
+): Promise<{ tables: number; warnings: string[] }> {
   await using session = await context.target('analyze')
   const filter = tableFilter(context.record.properties.pgflex)
   const { rows } = await session.query<{ schema: string; name: string }>(
@@ -19,7 +24,11 @@ export async function analyzeTables(context: DatabaseContext): Promise<{ tables:
       where c.relkind in ('r', 'm', 'p') and not c.relispartition and c.relpersistence <> 't'
         and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'pgflex')
         and pg_has_role(c.relowner, 'usage')
+        and (not $1::bool
+             or pg_stat_get_mod_since_analyze(c.oid) > 0
+             or exists (select from pg_partition_tree(c.oid) as p where pg_stat_get_mod_since_analyze(p.relid) > 0))
       order by pg_total_relation_size(c.oid) desc, c.oid`,
+    [changedOnly],
   )
   const queue = rows.filter(({ schema, name }) => filter(schema, name))
   const { jobs } = indexWidth(await readServerLimits(session), context.record.properties.pgflex.indexJobs)

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -126,4 +126,24 @@ it('waits with a limit, cancels, and watches to the end', async () => {
   expect(JSON.parse((await pgflex(['check-name-availability', '-n', 'slow'])).stdout)).toMatchObject({
     nameAvailable: false,
   })
+})
+
+it('writes the report of a migration as a page or as JSON, to stdout or into a file', async () => {
+  await create('told')
+  const page = await pgflex(['report', '-n', 'told'])
+  expect(page).toMatchObject({
+    code: 0,
+    stderr: '',
+    stdout: expect.stringMatching(/^<!doctype html>[^]*<h1>told<\/h1>/),
+  })
+  const json = await pgflex(['report', '-n', 'told', '-o', 'json'])
+  expect(JSON.parse(json.stdout)).toMatchObject({ migration: { name: 'told' }, databases: [{ database: 'a' }, {}] })
+  expect((await pgflex(['report', '-n', 'told', '-o', 'table'])).stdout).toMatch(/^Name {2,}Mode/)
+  const path = join(folder, 'told.html')
+  const written = await pgflex(['report', '-n', 'told', '--file', path])
+  expect(written).toMatchObject({ code: 0, stdout: '', stderr: expect.stringContaining(path) })
+  expect(readFileSync(path, 'utf8')).toMatch(/^<!doctype html>/)
+  expect((await pgflex(['report', '-n', 'told', '--file', join(folder, 'none', 'told.html')])).code).toBe(2)
+  expect((await pgflex(['report', '-n', 'nobody'])).code).toBe(3)
+  for (const secret of ['s3cr3t-1', 's3cr3t-2']) expect(page.stdout + json.stdout).not.toContain(secret)
 })

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { databaseRows, migrationRows, render, table } from '../../cli/output.ts'
+import { databaseRows, migrationRows, readinessRows, render, table } from '../../cli/output.ts'
 import { toResource } from '../../migration/model/wire.ts'
 import { database, record, server, waiting } from '../migration/model/example.ts'
 
@@ -19,10 +19,10 @@ it('a table has a header, dashes, and two spaces between its columns', () => {
       '------  ------  ----------  -------------  ----------------',
       'orders  Online  InProgress  MigratingData  2026-11-22 08:00',
       '',
-      'Database  State                     Phase        Tables  Copied   Applied  Latency  Lag    Message',
-      '--------  ------------------------  -----------  ------  -------  -------  -------  -----  ---------',
-      'a         WaitingForCutoverTrigger  Following    0/0     3.3 GiB  0        0 s      2 KiB',
-      'b         InProgress                CopyingData  17/21   0 B      0        -        -      two lines',
+      'Database  State                     Phase        Tables  Copied   Applied  Latency  Lag    Ready  Message',
+      '--------  ------------------------  -----------  ------  -------  -------  -------  -----  -----  ---------',
+      'a         WaitingForCutoverTrigger  Following    0/0     3.3 GiB  0        0 s      2 KiB  5/10',
+      'b         InProgress                CopyingData  17/21   0 B      0        -        -      2/10   two lines',
       '',
     ].join('\n'),
   )
@@ -38,4 +38,11 @@ it('tsv is the values alone, json the value, none nothing', () => {
 
 it('a value cannot move the cursor of a terminal', () => {
   expect(table([{ Name: '\u001b[2Jx\ty' }])).toBe('Name\n-------\n [2Jx y\n')
+})
+
+it('lists what must hold before cutover, and whether it does', () => {
+  const rows = readinessRows(resource)
+  expect(rows).toHaveLength(20)
+  expect(rows[10]).toEqual({ Database: 'b', Check: 'tables copied', Ready: 'no', Why: '17 of 21 tables are copied.' })
+  expect(rows[3]).toMatchObject({ Database: 'a', Check: 'latency', Ready: 'yes' })
 })

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { MigrationReport } from '../../migration/report.ts'
 import { SAMPLE_DATABASES } from '../../demo/sample-database.ts'
 import {
   hasState,
@@ -63,6 +64,16 @@ test('two databases move under load, and are equal in every table and sequence',
     expect({ path, status }).toEqual({ path, status: 200 })
     answers.push(JSON.stringify(body))
   }
+  const { body: report } = await host.migration<MigrationReport>('GET', 'online', undefined, '/report?format=json')
+  answers.push(JSON.stringify(report))
+  // From the archive: the control schemas are gone.
+  for (const { tables, samples, problem } of report.databases) {
+    expect(problem).toBeUndefined()
+    expect(tables.length).toBeGreaterThan(15)
+    expect(samples.length).toBeGreaterThan(0)
+  }
+  const told = report.events.filter(({ event }) => event === 'PointApplicationsHere')
+  expect(new Set(told.map(({ database }) => database))).toEqual(new Set(SAMPLE_DATABASES))
   for (const secret of [pair.sourcePassword, pair.targetPassword]) {
     expect(answers.filter((answer) => answer.includes(secret))).toEqual([])
     expect(host.output()).not.toContain(secret)
