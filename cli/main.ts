@@ -14,6 +14,7 @@ import { addList } from './list.ts'
 import { addShow } from './show.ts'
 import { addTables } from './tables.ts'
 import { addUpdate } from './update.ts'
+import { addVerify } from './verify.ts'
 import { addWait } from './wait.ts'
 import { addWatch } from './watch.ts'
 
@@ -39,6 +40,7 @@ function program(): Command {
     addCancel,
     addTables,
     addEvents,
+    addVerify,
   ]) {
     add(migration)
   }

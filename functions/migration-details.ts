@@ -58,7 +58,6 @@ detail('parameters', async (request, _base, { server }) => cacheable(request, { 
 
 for (const [name, method] of [
   ['report', 'GET'],
-  ['verify', 'POST'],
   ['fallback', 'POST'],
 ] as const) {
   const options = { methods: [method], route: `${MIGRATION_ROUTE}/${name}`, apiVersion: 'optional' as const }
