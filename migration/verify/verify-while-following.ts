@@ -11,12 +11,13 @@ import { SourceMarks } from '../replicate/source-marks.ts'
 import { commonDigest, versionOf } from './compare-checksums.ts'
 import { compareRange } from './compare-range.ts'
 import { compareSchemas, lastingObjects } from './compare-schemas.ts'
-import { listComparedColumns, listComparedTables, tableKey, type TableName } from './compared-table.ts'
+import { listComparedTables, tableKey, type TableName } from './compared-table.ts'
+import { ROWS_SHOWN } from './narrow-differences.ts'
 import { digestsOf, type RowsOf } from './row-digests.ts'
-import { readRowIdentities } from './row-identity.ts'
+import { readRowsOf } from './rows-of.ts'
 import { describeRows } from './row-values.ts'
 import { judgeSuspects, type Suspect } from './suspects.ts'
-import { pinOutput, type Digest } from './table-hash.ts'
+import { pinOutput } from './table-hash.ts'
 import { moveOn, storeVerification, type Suspects, type VerificationState } from './verification-state.ts'
 
 /** What it works with. The two sides are its own sessions, with pinned output. */
@@ -34,8 +35,6 @@ export interface Verification {
 const ROUNDS = 6
 /** Attempts at a range that cannot be read, or that has more suspects than are looked at. */
 const ATTEMPTS = 3
-/** Rows of a table that are shown. With so many, the rest of it is not compared. */
-const ROWS_SHOWN = 20
 /** ms; longer than this no statement of ours runs: it would outlive its slice. Short of the 30 s of a slice. */
 const STATEMENT_MS = 25_000
 /** ms between two looks at where the target is. */
@@ -62,7 +61,7 @@ export async function verifyWhileFollowing(verification: Verification): Promise<
   }
   const digest = commonDigest([await versionOf(source), await versionOf(target)])
   if (!state.tables) await plan(verification)
-  let [plans, stored] = [await readPlans(verification, digest), performance.now()]
+  let [plans, stored] = [await readRowsOf(source, target, digest), performance.now()]
   while (!signal.aborted && state.tables![0]) {
     const began = performance.now()
     const table = state.tables![0]
@@ -79,7 +78,7 @@ export async function verifyWhileFollowing(verification: Verification): Promise<
       state.attempts++
       // Only the code: PostgreSQL's words may hold values.
       if (state.attempts >= ATTEMPTS) skip(state, table, `it could not be read (SQLSTATE ${code})`)
-      plans = await readPlans(verification, digest)
+      plans = await readRowsOf(source, target, digest)
     }
     const took = performance.now() - began
     report.seconds = Math.round(report.seconds * 1000 + took) / 1000
@@ -126,25 +125,6 @@ async function plan({ context, source, target, control, state }: Verification): 
   state.report.tables = followed.length
   state.objects = await compareSchemas(source, target, included)
   state.tables = followed.toSorted((a, b) => a.bytes - b.bytes).map(({ schema, name }) => ({ schema, name }))
-}
-
-/** How each table is read: what columns both sides have while one of them is being altered. */
-async function readPlans({ source, target }: Verification, digest: Digest): Promise<Map<string, RowsOf>> {
-  const [identities, ours, theirs] = [
-    await readRowIdentities(source),
-    await listComparedColumns(source),
-    await listComparedColumns(target),
-  ]
-  const plans = new Map<string, RowsOf>()
-  for (const [key, columns] of ours) {
-    const there = new Set((theirs.get(key) ?? []).map(({ name }) => name))
-    const shared = columns.filter(({ name }) => there.has(name))
-    const [schema, name] = key.split('\0') as [string, string]
-    const identity = identities.get(key) ?? { columns: [], ordered: false }
-    if (shared.length === 0 || identity.columns.some((column) => !there.has(column.name))) continue
-    plans.set(key, { table: { schema, name }, columns: shared, identity, digest })
-  }
-  return plans
 }
 
 /** Compares one range; rows that differ become suspects. */
@@ -213,7 +193,7 @@ async function describeLasting(
   return found.filter((row) => row.found !== 'Different' || row.columns.length > 0 || !keyed)
 }
 
-/** Adds lasting differences to the report. @returns true when enough of this table is known */
+/** Adds lasting differences to the report. @returns true when so many are known that the rest is not compared */
 function report({ report: { differences } }: VerificationState, { table }: RowsOf, found: RowDifference[]): boolean {
   if (found.length === 0) return false
   let entry = differences.find((one) => one.table === title(table))

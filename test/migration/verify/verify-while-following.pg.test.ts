@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { VerificationReport } from '../../../migration/model/status.ts'
 import { follow } from '../../../migration/replicate/follow.ts'
 import { readDatabaseStatus, readEvents, readRecord, updateRecord } from '../../../migration/store/migrations.ts'
+import { verifyDatabase } from '../../../migration/verify/verify-database.ts'
 import { startServerPair, type ServerPair } from '../../support/servers.ts'
 import { startFollowing, type Following } from '../replicate/following.ts'
 
@@ -151,4 +152,33 @@ test('a table without identity and an unlogged one are left to the cutover, and 
   const report = await verified(following, 1_500)
   expect(report).toMatchObject({ result: 'Equal', tables: 0 })
   expect(report.whileFollowing!.skipped.map(({ table }) => table)).toEqual(['public.cache', 'public.plain'])
+})
+
+test('the comparison of the cutover names the rows, and its error has no value of them', async () => {
+  await using following = await startFollowing(pair, 'frozen', { ddl: DDL, pgflex: { verify: 'Checksums' } })
+  const { app, context } = following
+  await app.query(ROWS)
+  await following.catchUp()
+  expect(await verifyDatabase(context)).toEqual({ result: 'Equal' })
+  {
+    await using target = await context.target('test')
+    await target.query(`
+      update public.account set note = 's3cr3t value' where id in (2, 44000);
+      delete from public.word where n = 77;
+      delete from public.log where n = 5`)
+  }
+  const error = await verifyDatabase(context).catch((reason: unknown) => reason as Error)
+  expect(error).toMatchObject({ code: 'VerificationFailed' })
+  expect(JSON.stringify(error) + (error as Error).message).not.toContain('s3cr3t')
+  const { verification } = await readDatabaseStatus(context.documents, context.key, context.database)
+  const differing = Object.fromEntries(verification!.differences.map(({ table, rows }) => [table, rows!]))
+  expect(differing['public.account']).toEqual(
+    [2, 44_000].map((id) => ({
+      key: { id: String(id) },
+      found: 'Different',
+      columns: [{ column: 'note', source: `note ${id}`, target: 's3cr3t value' }],
+    })),
+  )
+  expect(differing['public.word']).toMatchObject([{ key: { lang: 'de' }, found: 'OnlySource' }])
+  expect(differing['public.log']).toMatchObject([{ found: 'OnlySource', columns: [{ column: 'n', source: '5' }, {}] }])
 })
