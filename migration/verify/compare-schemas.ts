@@ -23,15 +23,18 @@ export async function compareSchemas(
 ): Promise<ObjectDifference[]> {
   const [ours, theirs, waiting] = [await listObjects(source), await listObjects(target), await listWaiting(target)]
   const migrated = ({ schema, relation }: SchemaObject): boolean => relation === '' || included(schema, relation)
+  const there = new Set(theirs.map(title))
   return objectDifferences(
-    ours.filter((object) => migrated(object) && !waiting.has(waitingKey(object))),
+    // A view that waits for its refresh only is there.
+    ours.filter((object) => migrated(object) && (there.has(title(object)) || !waiting.has(waitingKey(object)))),
     theirs.filter(migrated),
   )
 }
 
+const title = ({ kind, schema, name }: SchemaObject): string => JSON.stringify([kind, `${schema}.${name}`])
+
 /** What is in one list only, sorted. */
 export function objectDifferences(ours: SchemaObject[], theirs: SchemaObject[]): ObjectDifference[] {
-  const title = ({ kind, schema, name }: SchemaObject): string => JSON.stringify([kind, `${schema}.${name}`])
   const only = (these: SchemaObject[], those: SchemaObject[], found: ObjectDifference['found']): ObjectDifference[] => {
     const there = new Set(those.map(title))
     return these
@@ -45,9 +48,9 @@ export function objectDifferences(ours: SchemaObject[], theirs: SchemaObject[]):
 
 /** Of both, what was there at two looks: what is being carried over is gone by the second. */
 export function lastingObjects(before: ObjectDifference[], after: ObjectDifference[]): ObjectDifference[] {
-  const title = ({ kind, name, found }: ObjectDifference): string => JSON.stringify([kind, name, found])
-  const there = new Set(before.map(title))
-  return after.filter((object) => there.has(title(object)))
+  const key = ({ kind, name, found }: ObjectDifference): string => JSON.stringify([kind, name, found])
+  const there = new Set(before.map(key))
+  return after.filter((object) => there.has(key(object)))
 }
 
 /** Constraints and triggers that are made at the cutover: the last part of what names them is their own name. */
@@ -73,7 +76,12 @@ async function listObjects(connection: Connection): Promise<SchemaObject[]> {
 const notOfExtension = (catalog: string, oid: string): string => `not exists (
          select from pg_depend e where e.classid = '${catalog}'::regclass and e.objid = ${oid} and e.deptype = 'e')`
 
-/** Internal ones belong to an identity column, to a constraint or to a partition of something that is listed. */
+/**
+ * Names are text from the first list on, or the union would be of names, cut at 63 bytes. The types of a function's
+ * arguments, since what pg_get_function_identity_arguments() writes of a procedure changed in PostgreSQL 14.
+ *
+ * Internal ones belong to an identity column, to a constraint or to a partition of something that is listed.
+ */
 const OBJECTS = `
   with space as (
     select oid, nspname
@@ -86,7 +94,7 @@ const OBJECTS = `
      where c.relpersistence <> 't' and ${notOfExtension('pg_class', 'c.oid')}
   )
   select case relkind when 'v' then 'View' when 'm' then 'MaterializedView' when 'f' then 'ForeignTable' else 'Table' end as kind,
-         nspname as schema, relname as relation, relname as name
+         nspname::text as schema, relname::text as relation, relname::text as name
     from relation where relkind in ('r', 'p', 'v', 'm', 'f')
   union all
   select 'Column', nspname, relname, relname || '.' || attname || ' ' || format_type(atttypid, atttypmod)
@@ -116,6 +124,7 @@ const OBJECTS = `
    where not tgisinternal
   union all
   select case to_jsonb(p) ->> 'prokind' when 'p' then 'Procedure' when 'a' then 'Aggregate' else 'Function' end, s.nspname, '',
-         proname || '(' || pg_get_function_identity_arguments(p.oid) || ')'
+         proname || '(' || coalesce((select string_agg(format_type(a.type, null), ', ' order by position)
+                                       from unnest(proargtypes::oid[]) with ordinality as a (type, position)), '') || ')'
     from pg_proc p join space s on s.oid = p.pronamespace
    where ${notOfExtension('pg_proc', 'p.oid')}`
