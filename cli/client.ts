@@ -2,6 +2,7 @@ import { API_VERSION } from '../migration/model/api-version.ts'
 import { MIGRATION_TYPE } from '../migration/model/enums.ts'
 import { migrationId, serverId, type MigrationPath } from '../migration/model/migration-id.ts'
 import type { ErrorBody, Migration, MigrationList } from '../migration/model/migration-resource.ts'
+import type { VerificationReport } from '../migration/model/status.ts'
 import { CliError, EXIT } from './cli-error.ts'
 import type { HostAddress } from './host-address.ts'
 
@@ -13,6 +14,14 @@ export interface NameAvailability {
   nameAvailable: boolean
   reason?: string
   message?: string
+}
+
+/** The comparison of one database. */
+export interface Verification {
+  database: string
+  /** It has not ended. */
+  requested: boolean
+  verification?: VerificationReport
 }
 
 /** The host cannot be reached: it may be on its way up. */
@@ -31,6 +40,9 @@ export interface Client {
   details(name: string, detail: string, query?: Record<string, string>): Promise<Record<string, unknown>[]>
   /** The report as a page of HTML, or as JSON: the text as it is answered. */
   report(name: string, format: 'html' | 'json'): Promise<string>
+  /** Asks for a comparison of these databases, or of all. */
+  verify(name: string, databases?: string[]): Promise<Verification[]>
+  verification(name: string): Promise<Verification[]>
 }
 
 export function createClient({ url, key }: HostAddress, server: ServerPath): Client {
@@ -79,6 +91,9 @@ export function createClient({ url, key }: HostAddress, server: ServerPath): Cli
     details: async (name, detail, query) =>
       (await call<{ value: Record<string, unknown>[] }>('GET', `${of(name)}/${detail}`, undefined, query))!.value,
     report: (name, format) => callText('GET', `${of(name)}/report`, undefined, { format }),
+    verify: async (name, databases) =>
+      (await call<{ value: Verification[] }>('POST', `${of(name)}/verify`, databases ? { databases } : {}))!.value,
+    verification: async (name) => (await call<{ value: Verification[] }>('GET', `${of(name)}/verify`))!.value,
   }
 }
 

@@ -15,6 +15,7 @@ import { addReport } from './report.ts'
 import { addShow } from './show.ts'
 import { addTables } from './tables.ts'
 import { addUpdate } from './update.ts'
+import { addVerify } from './verify.ts'
 import { addWait } from './wait.ts'
 import { addWatch } from './watch.ts'
 
@@ -41,6 +42,7 @@ function program(): Command {
     addTables,
     addEvents,
     addReport,
+    addVerify,
   ]) {
     add(migration)
   }

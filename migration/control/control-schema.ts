@@ -165,6 +165,12 @@ const DEFINITION = `
     caught_up_at      timestamptz not null   -- by the source's clock: the target had everything of that time
   );
 
+  -- Where a comparison while following is: at most one row; see verify/verification-state.ts.
+  create table if not exists pgflex.verification (
+    requested_at text primary key,
+    state        jsonb not null
+  );
+
   -- Points of the plots.
   create table if not exists pgflex.sample (
     at              timestamptz not null default now(),

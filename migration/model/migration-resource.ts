@@ -50,15 +50,47 @@ const cutover = z.strictObject({
   ),
 })
 
+const objectDifference = z.strictObject({
+  database: z.string().optional(),
+  kind: z.string(),
+  name: z.string(),
+  found: z.enum(['OnlySource', 'OnlyTarget']),
+})
+
+const rowDifference = z.strictObject({
+  key: z.record(z.string(), z.string()).meta({ description: 'Empty where a table has no key.' }),
+  found: z.enum(['Different', 'OnlySource', 'OnlyTarget']),
+  columns: z
+    .array(z.strictObject({ column: z.string(), source: z.string().nullable(), target: z.string().nullable() }))
+    .meta({ description: 'What differs, as text; long values are cut.' }),
+})
+
 const verification = z.strictObject({
   mode: z.enum(['Checksums', 'Counts', 'None']),
-  result: z.enum(['Equal', 'Different', 'Skipped']),
+  result: z.enum(['Equal', 'Different', 'Skipped', 'Running']),
   tables: z.number(),
   rows: z.number(),
   seconds: z.number(),
   differences: z.array(
-    z.strictObject({ database: z.string().optional(), table: z.string(), source: z.string(), target: z.string() }),
+    z.strictObject({
+      database: z.string().optional(),
+      table: z.string(),
+      source: z.string(),
+      target: z.string(),
+      rows: z.array(rowDifference).optional(),
+    }),
   ),
+  whileFollowing: z
+    .strictObject({
+      requestedAt: time,
+      endedAt: time.optional(),
+      tablesDone: z.number(),
+      unsettledRows: z.number().meta({ description: 'Rows that changed at every look.' }),
+      skipped: z.array(z.strictObject({ database: z.string().optional(), table: z.string(), reason: z.string() })),
+      objects: z.array(objectDifference).meta({ description: 'Objects of the schema that are on one side only.' }),
+    })
+    .optional()
+    .meta({ description: 'Of a comparison that was asked for with POST …/verify.' }),
 })
 
 const pgflexStatus = z.strictObject({

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { API_VERSION } from './api-version.ts'
 import { migrationSchema } from './migration-resource.ts'
 import { patchSchema, putSchema } from './resource.ts'
+import { verifySchema } from './verification-request.ts'
 
 const ROOT =
   '/subscriptions/{subscriptionId}/resourceGroups/{resourceGroupName}/providers/Microsoft.DBforPostgreSQL/flexibleServers/{serverName}'
@@ -65,6 +66,25 @@ const detail = (name: string, summary: string, query: string[] = []): [string, o
   ]
 }
 
+function verifyOperations(path: string): object {
+  const value = answer('Of each database whether it is asked for, and its report.', list({ type: 'object' }))
+  return {
+    get: operation(path, {
+      id: 'Migrations_verification',
+      summary: 'The comparison of source and target.',
+      query: [],
+      answers: { 200: value },
+    }),
+    post: operation(path, {
+      id: 'Migrations_verify',
+      summary: 'Compares source and target while they are followed.',
+      body: 'VerifyRequest',
+      query: [],
+      answers: { 202: value },
+    }),
+  }
+}
+
 /** The description of the HTTP interface: OpenAPI 3.1, whose schemas are JSON Schema as zod writes it. */
 export function openApiDocument(): object {
   const migration = { 200: answer('The migration.', ref('Migration')) }
@@ -125,6 +145,7 @@ export function openApiDocument(): object {
           answers: { 200: answer('Whether it is free.', ref('NameAvailability')) },
         }),
       },
+      [`${MIGRATION}/verify`]: verifyOperations(`${MIGRATION}/verify`),
       ...Object.fromEntries([
         detail('tables', 'The tables with their state, rows and bytes.', ['database']),
         detail('events', 'What has happened, in order.', ['since', 'database']),
@@ -158,6 +179,7 @@ export function openApiDocument(): object {
         MigrationForCreate: schema(putSchema),
         MigrationForPatch: schema(patchSchema),
         Migration: schema(migrationSchema),
+        VerifyRequest: schema(verifySchema),
         NameToCheck: {
           type: 'object',
           required: ['name', 'type'],

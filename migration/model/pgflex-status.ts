@@ -1,7 +1,13 @@
 import type { Action } from '../status.ts'
 import type { ReadinessCheck } from './cutover-readiness.ts'
 import type { PgflexStatus } from './migration-resource.ts'
-import type { CutoverReport, DatabaseStatus, ServerStatus, VerificationReport } from './status.ts'
+import type {
+  CutoverReport,
+  DatabaseStatus,
+  FollowingVerification,
+  ServerStatus,
+  VerificationReport,
+} from './status.ts'
 
 /** Our part of a database's status. */
 export function databasePgflex(
@@ -115,11 +121,11 @@ function overallVerification(databases: DatabaseStatus[]): PgflexStatus['verific
   const [first] = reports
   if (!first) return undefined
   const results = reports.map(({ verification }) => verification.result)
-  const result: VerificationReport['result'] = results.includes('Different')
-    ? 'Different'
-    : results.includes('Skipped')
-      ? 'Skipped'
-      : 'Equal'
+  const whileFollowing = overallFollowing(
+    reports.flatMap(({ database, verification: { whileFollowing: report } }) => (report ? [{ database, report }] : [])),
+  )
+  const result: VerificationReport['result'] =
+    (['Different', 'Running', 'Skipped'] as const).find((one) => results.includes(one)) ?? 'Equal'
   return {
     mode: first.verification.mode,
     result,
@@ -129,6 +135,23 @@ function overallVerification(databases: DatabaseStatus[]): PgflexStatus['verific
     differences: reports.flatMap(({ database, verification }) =>
       verification.differences.map((difference) => ({ database, ...difference })),
     ),
+    ...(whileFollowing === undefined ? {} : { whileFollowing }),
+  }
+}
+
+/** From the first request to the last end. */
+function overallFollowing(
+  reports: { database: string; report: FollowingVerification }[],
+): NonNullable<PgflexStatus['verification']>['whileFollowing'] {
+  if (reports.length === 0) return undefined
+  const ends = present(reports.map(({ report }) => report.endedAt))
+  return {
+    requestedAt: reports.map(({ report }) => report.requestedAt).toSorted()[0]!,
+    ...(ends.length < reports.length ? {} : { endedAt: ends.toSorted().at(-1)! }),
+    tablesDone: sum(reports.map(({ report }) => report.tablesDone)),
+    unsettledRows: sum(reports.map(({ report }) => report.unsettledRows)),
+    skipped: reports.flatMap(({ database, report }) => report.skipped.map((one) => ({ database, ...one }))),
+    objects: reports.flatMap(({ database, report }) => report.objects.map((one) => ({ database, ...one }))),
   }
 }
 

@@ -66,11 +66,13 @@ export interface Requests {
   cutover: Record<string, { at: string; force: boolean }>
   /** By database: when its cancellation was asked for. */
   cancel: Record<string, { at: string }>
+  /** By database: when a comparison while following was asked for; none in a record of an earlier version. */
+  verify?: Record<string, { at: string }>
 }
 
 /** Whether the user has asked for it; a database may be named "constructor". */
 export function isAsked({ requests }: MigrationRecord, what: keyof Requests, database: string): boolean {
-  return Object.hasOwn(requests[what], database)
+  return Object.hasOwn(requests[what] ?? {}, database)
 }
 
 /** True when the user has cancelled every database of the migration. */

@@ -5,8 +5,8 @@ import { InvalidInput, problem } from './invalid-input.ts'
 import type { MigrationRecord } from './record.ts'
 import type { DatabaseStatus, ServerStatus } from './status.ts'
 
-/** Names that are not databases of this migration. */
-function checkNames(record: MigrationRecord, names: string[] | undefined, target: string): void {
+/** @throws {InvalidInput} names that are not databases of this migration */
+export function checkNames(record: MigrationRecord, names: string[] | undefined, target: string): void {
   const unknown = (names ?? []).filter((name) => !record.properties.dbsToMigrate.includes(name))
   if (unknown.length > 0) {
     throw new InvalidInput(

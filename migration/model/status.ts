@@ -92,11 +92,49 @@ export interface CutoverReport {
 
 export interface VerificationReport {
   mode: 'Checksums' | 'Counts' | 'None'
-  result: 'Equal' | 'Different' | 'Skipped'
+  /** Running: of a comparison while following, see verify-while-following.ts. */
+  result: 'Equal' | 'Different' | 'Skipped' | 'Running'
   tables: number
   rows: number
   seconds: number
-  differences: { table: string; source: string; target: string }[]
+  differences: TableDifference[]
+  /** What only a comparison while following has. */
+  whileFollowing?: FollowingVerification
+}
+
+export interface TableDifference {
+  table: string
+  source: string
+  target: string
+  /** Some of the rows. */
+  rows?: RowDifference[]
+}
+
+/** A row that is not the same on both sides; values are as text, and long ones are cut. */
+export interface RowDifference {
+  /** Empty where a table has no key. */
+  key: Record<string, string>
+  found: 'Different' | 'OnlySource' | 'OnlyTarget'
+  columns: { column: string; source: string | null; target: string | null }[]
+}
+
+export interface FollowingVerification {
+  requestedAt: string
+  endedAt?: string
+  tablesDone: number
+  /** Rows that changed at every look, so that nothing can be said of them. */
+  unsettledRows: number
+  /** Tables that were not compared, and why. */
+  skipped: { table: string; reason: string }[]
+  /** Objects that are on one side only. */
+  objects: ObjectDifference[]
+}
+
+/** An object of the schema that one side has, or has otherwise. */
+export interface ObjectDifference {
+  kind: string
+  name: string
+  found: 'OnlySource' | 'OnlyTarget'
 }
 
 /** The part of a migration that belongs to the server as a whole. */

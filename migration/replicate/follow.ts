@@ -2,6 +2,7 @@ import type { DatabaseContext } from '../context.ts'
 import { errorText } from '../errors.ts'
 import { isAsked } from '../model/record.ts'
 import { readRecord } from '../store/migrations.ts'
+import { VerificationAlongside } from '../verify/verification-alongside.ts'
 import { carryNewTables } from './new-tables/carry-new-tables.ts'
 import { replanStatements } from './schema-change/replan-statements.ts'
 import { replicateSlice } from './replicate-slice.ts'
@@ -21,12 +22,16 @@ export async function follow(context: DatabaseContext): Promise<{ next: 'slice' 
     // It is tried again before the next slice; the cutover insists on it.
     context.log.warn('What waits for the cutover could not be read anew', { error: errorText(error) })
   })
+  await using verification = new VerificationAlongside(context)
   let announced = false
   const { reason } = await replicateSlice(context, {
     ms: context.sliceMs ?? SLICE_MS,
     onCommand: async () => {
       announced ||= await announceReady(context)
-      return await isCutoverRequested(context)
+      const record = await readRecord(context.documents, context.key)
+      if (!record) return false
+      verification.start(record)
+      return isAsked(record, 'cutover', context.database)
     },
   })
   if (reason === 'busy') return { next: 'busy' }
@@ -39,9 +44,4 @@ async function announceReady(context: DatabaseContext): Promise<boolean> {
     status.latencySeconds === undefined ? status : { ...status, migrationState: 'WaitingForCutoverTrigger' },
   )
   return migrationState === 'WaitingForCutoverTrigger'
-}
-
-async function isCutoverRequested({ documents, key, database }: DatabaseContext): Promise<boolean> {
-  const record = await readRecord(documents, key)
-  return record !== undefined && isAsked(record, 'cutover', database)
 }

@@ -1,5 +1,6 @@
 import type { Connection } from '../connect.ts'
 import type { VerificationReport } from '../model/status.ts'
+import { bothSettled } from './both-settled.ts'
 import {
   listComparedColumns,
   listComparedTables,
@@ -169,12 +170,6 @@ async function withSide<T>(side: Side, work: (connection: Connection) => Promise
   if (typeof side !== 'function') return work(side)
   await using connection = await side()
   return await work(connection)
-}
-
-/** Both ends, also when one fails: a query that still runs would meet a connection that is being closed. */
-async function bothSettled<T>(left: Promise<T>, right: Promise<T>): Promise<[T, T]> {
-  await Promise.allSettled([left, right])
-  return [await left, await right]
 }
 
 function label({ schema, name }: TableName): string {

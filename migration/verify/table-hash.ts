@@ -37,15 +37,21 @@ export async function hashTable(
 const COMMON_ENCODING = `(select case current_setting('server_encoding') when 'SQL_ASCII' then 'SQL_ASCII' else 'UTF8' end)::name`
 
 /** The query behind {@link hashTable}: one row of `rows`, `high`, `low`, all text. Needs {@link pinOutput}. */
-export function hashQuery(table: TableName, columns: ComparedColumn[], digest: Digest): string {
+export function hashQuery(table: TableName, columns: ComparedColumn[], digest: Digest, condition = 'true'): string {
   // "offset 0" keeps the planner from computing the digest once for each half.
   return `
     select count(*)::text                                                                      as rows,
            coalesce(sum(('x' || substr(digest,  1, 16))::bit(64)::bigint), 0)::text            as high,
            coalesce(sum(('x' || substr(digest, 17, 16))::bit(64)::bigint), 0)::text            as low
-      from (select ${digestOf(`convert_to(${rowText(columns, digest)}, ${COMMON_ENCODING})`, digest)} as digest
+      from (select ${rowDigest(columns, digest)} as digest
               from only ${id(table.schema, table.name)}
+             where ${condition}
             offset 0) as hashed`
+}
+
+/** The SQL of the digest of one row. */
+export function rowDigest(columns: ComparedColumn[], digest: Digest): string {
+  return digestOf(`convert_to(${rowText(columns, digest)}, ${COMMON_ENCODING})`, digest)
 }
 
 export function toTableHash({ rows, high, low }: { rows: string; high: string; low: string }): TableHash {

@@ -5,12 +5,16 @@ import { tableFilter } from '../model/table-filter.ts'
 import type { VerificationReport } from '../model/status.ts'
 import { compareChecksums } from './compare-checksums.ts'
 import { compareCounts } from './compare-counts.ts'
-import { listComparedTables } from './compared-table.ts'
+import { listComparedTables, type TableName } from './compared-table.ts'
+import { narrowDifferences } from './narrow-differences.ts'
+import { verificationFailure } from './verify-while-following.ts'
 
 /** Pairs of connections that compare at the same time. */
 const WIDTH = 2
 /** Differences in one message before the rest is counted. */
 const DIFFERENCES_SHOWN = 5
+/** ms to find the rows that differ: the writes on the source wait meanwhile, and are let in again after it. */
+const NARROW_MS = 5_000
 
 /**
  * Compares source and target as the migration asks (`pgflex.verify`) and stores the result.
@@ -21,15 +25,17 @@ const DIFFERENCES_SHOWN = 5
 export async function verifyDatabase(context: DatabaseContext): Promise<{ result: VerificationReport['result'] }> {
   const { properties } = context.record
   const mode = properties.pgflex.verify
+  const tables = mode === 'None' ? [] : await tablesToCompare(context)
   const verification: VerificationReport =
     mode === 'None'
       ? { mode, result: 'Skipped', tables: 0, rows: 0, seconds: 0, differences: [] }
       : await (mode === 'Counts' ? compareCounts : compareChecksums)(
           () => endOnAbort(context.source('verification'), context.draining),
           () => endOnAbort(context.target('verification'), context.draining),
-          await tablesToCompare(context),
+          tables,
           WIDTH,
         )
+  if (verification.result === 'Different' && mode === 'Checksums') await nameRows(context, tables, verification)
   await context.status({ verification })
   if (verification.result !== 'Different') return { result: verification.result }
   const shown = verification.differences
@@ -46,6 +52,23 @@ export async function verifyDatabase(context: DatabaseContext): Promise<{ result
   return { result: verification.result }
 }
 
+/** Which rows differ helps to find out why. Not to find it must not hide that they do. */
+async function nameRows(
+  context: DatabaseContext,
+  tables: TableName[],
+  { differences }: VerificationReport,
+): Promise<void> {
+  try {
+    await using source = await endOnAbort(context.source('verification'), context.draining)
+    await using target = await endOnAbort(context.target('verification'), context.draining)
+    await narrowDifferences(source, target, tables, differences, NARROW_MS)
+  } catch (error) {
+    context.draining.throwIfAborted()
+    const { database } = context
+    context.log.warn('The rows that differ were not all found', { database, error: verificationFailure(error) })
+  }
+}
+
 /** A comparison of hours ends at once when the user cancels: its connection is cut. */
 async function endOnAbort(opening: Promise<Connection>, signal: AbortSignal): Promise<Connection> {
   const connection = await opening
@@ -56,7 +79,7 @@ async function endOnAbort(opening: Promise<Connection>, signal: AbortSignal): Pr
   return connection
 }
 
-async function tablesToCompare(context: DatabaseContext): Promise<{ schema: string; name: string }[]> {
+async function tablesToCompare(context: DatabaseContext): Promise<TableName[]> {
   await using source = await context.source('verification')
   const included = tableFilter(context.record.properties.pgflex)
   return (await listComparedTables(source)).filter(({ schema, name }) => included(schema, name))

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { freePort } from '../../demo/embedded-postgres.ts'
 import type { Migration } from '../../migration/model/migration-resource.ts'
-import { pretendToFollow, waitingBody } from '../functions/waiting-migration.ts'
+import { pretendToFollow, pretendToVerify, waitingBody } from '../functions/waiting-migration.ts'
 import { startMigrationHost, type MigrationHost } from '../support/migration-host.ts'
 
 const MAIN = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.js')
@@ -107,6 +107,27 @@ it('needs --yes for a cutover without a terminal, not for update --cutover', asy
   })
   expect((await pgflex(['update', '-n', 'cut'])).code).toBe(2)
   expect((await pgflex(['update', '-n', 'cut', '--cutover', '--cancel'])).code).toBe(2)
+})
+
+it('waits for a comparison, and ends with 1 when differences last', async () => {
+  await create('compared')
+  await expect
+    .poll(async () => (await pgflex(['show', '-n', 'compared'])).stdout, { timeout: 10_000 })
+    .toContain('WaitingForDataMigrationWindow')
+  await pretendToFollow(host, 'compared')
+  expect((await pgflex(['verify', '-n', 'compared', '--timeout', '0s'])).code).toBe(5)
+  for (const [result, code] of [
+    ['Different', 1],
+    ['Equal', 0],
+  ] as const) {
+    await pretendToVerify(host, 'compared', result)
+    const waiting = pgflex(['verify', '-n', 'compared', '-o', 'tsv'])
+    await expect
+      .poll(async () => (await host.migration('GET', 'compared', undefined, '/verify')).body, { timeout: 10_000 })
+      .toMatchObject({ value: [{ requested: true }, { requested: true }] })
+    await pretendToVerify(host, 'compared', result)
+    expect(await waiting).toMatchObject({ code, stdout: expect.stringContaining(result) })
+  }
 })
 
 it('waits with a limit, cancels, and watches to the end', async () => {

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { MigrationReport } from '../../migration/report.ts'
 import { SAMPLE_DATABASES } from '../../demo/sample-database.ts'
+import type { VerificationReport } from '../../migration/model/status.ts'
 import {
   hasState,
   isWaitingForCutover,
@@ -50,6 +51,17 @@ test('two databases move under load, and are equal in every table and sequence',
   const following = await host.waitFor('online', 'all databases follow', isWaitingForCutover)
   answers.push(JSON.stringify(following))
   expect(following.properties.currentStatus.state).toBe('WaitingForUserAction')
+
+  expect((await host.migration('POST', 'online', undefined, '/verify')).status).toBe(202)
+  const verify = (): Promise<{ body: { value: { requested: boolean; verification: VerificationReport }[] } }> =>
+    host.migration('GET', 'online', undefined, '/verify')
+  await expect
+    .poll(async () => (await verify()).body.value.map(({ requested }) => requested), { timeout: 60_000 })
+    .toEqual([false, false])
+  for (const { verification } of (await verify()).body.value) {
+    expect(verification.whileFollowing!.objects).toEqual([])
+    expect(verification).toMatchObject({ result: 'Equal', differences: [] })
+  }
 
   const cutover = await host.migration('PATCH', 'online', { properties: { triggerCutover: 'True' } })
   expect(cutover.status).toBe(200)

@@ -145,6 +145,30 @@ describe('the rest of the resource', () => {
     expect(await get('/report')).toMatchObject({ status: 501, body: { error: { code: 'NotImplemented' } } })
   })
 
+  it('stores the request for a comparison before it is answered, and shows it', async () => {
+    await create('compared')
+    await pretendToFollow(host, 'compared')
+    const verify = (body?: unknown): Promise<{ status: number; body: unknown }> =>
+      host.migration('POST', 'compared', body, '/verify')
+    const value = [
+      { database: 'a', requested: true },
+      { database: 'b', requested: false },
+    ]
+    expect(await verify({ databases: ['a'] })).toMatchObject({ status: 202, body: { value } })
+    expect(await host.migration('GET', 'compared', undefined, '/verify')).toMatchObject({
+      status: 200,
+      body: { value },
+    })
+    const stored = (await listRecords(fileDocuments(join(host.home, 'documents')))).find(
+      ({ name }) => name === 'compared',
+    )!
+    expect(Object.keys(stored.requests.verify!)).toEqual(['a'])
+    expect(await verify({ databases: ['x'] })).toMatchObject({ status: 400, body: { error: { code: 'InvalidInput' } } })
+    expect(await verify({ rows: 1 })).toMatchObject({ status: 400, body: { error: { code: 'InvalidInput' } } })
+    expect((await verify()).status).toBe(202)
+    expect((await host.migration('POST', 'nobody', undefined, '/verify')).status).toBe(404)
+  })
+
   it('answers what the az command line asks for around its commands', async () => {
     const group = '/subscriptions/00000000-0000-0000-0000-000000000000/resourcegroups/local'
     expect((await host.request('GET', `${SERVER}?${VERSION}`)).body).toMatchObject({
@@ -158,7 +182,7 @@ describe('the rest of the resource', () => {
   it('describes itself', async () => {
     const { status, body } = await host.request<{ paths: object }>('GET', '/openapi.json')
     expect(status).toBe(200)
-    expect(Object.keys(body.paths)).toHaveLength(8)
+    expect(Object.keys(body.paths)).toHaveLength(9)
   })
 
   it('has written no password anywhere but among the secrets', async () => {

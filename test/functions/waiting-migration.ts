@@ -2,7 +2,12 @@ import { join } from 'node:path'
 import { expect } from 'vitest'
 import { newDatabaseStatus } from '../../migration/model/status.ts'
 import { fileDocuments } from '../../migration/store/file-documents.ts'
-import { listRecords, updateDatabaseStatus, updateServerStatus } from '../../migration/store/migrations.ts'
+import {
+  listRecords,
+  updateDatabaseStatus,
+  updateRecord,
+  updateServerStatus,
+} from '../../migration/store/migrations.ts'
 import { substate, type MigrationHost } from '../support/migration-host.ts'
 
 /** Easy to find in any file or answer. */
@@ -53,6 +58,21 @@ export async function pretendToFollow(
       lagBytes: 0,
     })
   }
+}
+
+/** Lets it look as if the comparison that is asked for had ended, by what is stored of it. */
+export async function pretendToVerify(
+  { home }: Pick<MigrationHost, 'home'>,
+  name: string,
+  result: 'Equal' | 'Different',
+): Promise<void> {
+  const documents = fileDocuments(join(home, 'documents'))
+  const record = (await listRecords(documents)).find((one) => one.name === name)!
+  for (const database of record.properties.dbsToMigrate) {
+    const verification = { mode: 'Checksums' as const, result, tables: 1, rows: 1, seconds: 1, differences: [] }
+    await updateDatabaseStatus(documents, record.key, database, { verification })
+  }
+  await updateRecord(documents, record.key, (one) => ({ ...one, requests: { ...one.requests, verify: {} } }))
 }
 
 /** Creates a migration and waits until its orchestration has looked at it for the first time. */
