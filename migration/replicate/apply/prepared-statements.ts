@@ -24,9 +24,8 @@ export class PreparedStatements {
   readonly #session: Connection
   /** Name by SQL, the least recently used first. */
   readonly #names = new Map<string, string>()
-  #made = 0
-
   readonly #kept: number
+  #made = 0
 
   constructor(session: Connection, kept = KEPT) {
     this.#session = session

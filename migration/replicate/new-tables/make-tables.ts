@@ -7,21 +7,18 @@ import { tableFilter } from '../../model/table-filter.ts'
 import { skipReason, withRightOnSchema } from '../../schema/apply-pre-data.ts'
 import { isOfUser, readConstraintTarget } from '../../schema/apply-post-data.ts'
 import { splitConstraints } from '../../schema/constraint-statements.ts'
-import { dumpSchema, type DumpSection } from '../../schema/dump.ts'
+import { dumpTables } from '../../schema/dump-tables.ts'
 import { loosenNewIdentityColumns } from '../../schema/identity-columns.ts'
 import { skipLeftOut } from '../../schema/left-out.ts'
 import { readTargetRoles, type TargetRoles } from '../../schema/roles.ts'
 import { openSchemaSessions } from '../../schema/schema-session.ts'
-import { splitDump, type SchemaStatement } from '../../schema/split.ts'
+import type { SchemaStatement } from '../../schema/split.ts'
 import { objectTitle, storeStatements } from '../../schema/statements.ts'
 import { id } from '../../sql.ts'
 import { readSourceDefinitions } from '../schema-change/source-definition.ts'
 import { storeShapes } from '../schema-change/table-shape.ts'
 import type { NewTables } from './find-new-tables.ts'
 import { skipInheritedIndexes } from './inherited-indexes.ts'
-
-/** ms that pg_dump waits for a table that somebody is altering: nothing is followed meanwhile. */
-const LOCK_WAIT_MS = 5_000
 
 /** What has not been finished, in pgflex.step: the indexes of new tables. */
 export const UNFINISHED = 'new tables'
@@ -77,17 +74,6 @@ export async function makeTables(
     await session.query('rollback').catch(() => {})
     throw error
   }
-}
-
-async function dumpTables(
-  context: DatabaseContext,
-  section: DumpSection,
-  tables: readonly TableName[],
-): Promise<SchemaStatement[]> {
-  const patterns = tables.map(({ schema, name }) => `--table=${id(schema, name)}`)
-  return await splitDump(
-    await dumpSchema(context, section, { args: [...patterns, `--lock-wait-timeout=${LOCK_WAIT_MS}`] }),
-  )
 }
 
 /** Owners, grants and comments that can't be had are no reason to go without the table. */

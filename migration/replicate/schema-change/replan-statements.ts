@@ -5,17 +5,12 @@ import type { TableName } from '../../load/tables.ts'
 import { tableFilter } from '../../model/table-filter.ts'
 import { isOfUser, readConstraintTarget } from '../../schema/apply-post-data.ts'
 import { referencedTable, splitConstraints } from '../../schema/constraint-statements.ts'
-import { dumpSchema } from '../../schema/dump.ts'
+import { dumpTables } from '../../schema/dump-tables.ts'
 import { skipLeftOut } from '../../schema/left-out.ts'
 import { stageOf } from '../../schema/post-data-order.ts'
 import { openSchemaSessions } from '../../schema/schema-session.ts'
-import { splitDump, type SchemaStatement } from '../../schema/split.ts'
 import { readStatements, storeStatements, type PlannedStatement } from '../../schema/statements.ts'
-import { id } from '../../sql.ts'
 import type { TableShape } from './table-shape.ts'
-
-/** ms that pg_dump waits for a table that somebody is altering; it is tried again before the next slice. */
-const LOCK_WAIT_MS = 5_000
 
 interface Changed extends TableName {
   shape: TableShape
@@ -42,7 +37,7 @@ export async function replanStatements(context: DatabaseContext): Promise<void> 
     const table = tableOf(statement)
     if (table && referenced !== undefined && names.has(referenced)) tables.set(keyOf(table), table)
   }
-  const dumped = tables.size === 0 ? [] : await dumpPostData(context, [...tables.values()], lease.lost)
+  const dumped = tables.size === 0 ? [] : await dumpTables(context, 'post-data', [...tables.values()], lease.lost)
   const kept = skipLeftOut(dumped.filter(isOfUser), tableFilter(context.record.properties.pgflex))
   const parts = splitConstraints(kept, await readConstraintTarget(session))
   const obsolete = waiting.filter((statement) => {
@@ -74,16 +69,6 @@ export async function replanStatements(context: DatabaseContext): Promise<void> 
     await session.query('rollback').catch(() => {})
     throw error
   }
-}
-
-async function dumpPostData(
-  context: DatabaseContext,
-  tables: TableName[],
-  signal: AbortSignal,
-): Promise<SchemaStatement[]> {
-  const patterns = tables.map(({ schema, name }) => `--table=${id(schema, name)}`)
-  const args = [...patterns, `--lock-wait-timeout=${LOCK_WAIT_MS}`]
-  return await splitDump(await dumpSchema(context, 'post-data', { args, signal }))
 }
 
 /** The tables that the source still has, and their parents: constraints and triggers of partitions are theirs. */
