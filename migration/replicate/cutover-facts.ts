@@ -1,5 +1,6 @@
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
+import { readFreezeObstacles, readLongTransactions } from '../cutover/freeze-obstacles.ts'
 import type { CutoverFacts, NamedObjects } from '../model/status.ts'
 import { tableFilter } from '../model/table-filter.ts'
 import { stageOf } from '../schema/post-data-order.ts'
@@ -38,6 +39,8 @@ export async function readCutoverFacts(
     missingSequences: named(
       sequences.filter((sequence) => !there.has(keyOf(sequence))).map(({ schema, name }) => `${schema}.${name}`),
     ),
+    freezeObstacles: named(await readFreezeObstacles(source)),
+    longTransactions: named(await readLongTransactions(source)),
   }
 }
 
