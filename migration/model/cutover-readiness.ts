@@ -131,7 +131,7 @@ function sequences(facts: CutoverFacts | undefined): Check {
     ? [true, `All ${facts.sequences} sequences are on the target; cutover sets them.`]
     : [
         false,
-        `Missing on the target: ${counted(facts.missingSequences.count, 'sequence')} of ${facts.sequences}: ${listed(facts.missingSequences)}. What is missing can be made there by hand.`,
+        `Missing on the target: ${counted(facts.missingSequences.count, 'sequence')} of ${facts.sequences}: ${listed(facts.missingSequences)}. They are made there before the next slice of following, or can be made by hand.`,
       ]
 }
 
