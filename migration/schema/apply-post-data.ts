@@ -9,6 +9,7 @@ import { referencedTable, splitConstraints, type ConstraintTarget } from './cons
 import { dumpSchema } from './dump.ts'
 import { isRelation, relationName, skipLeftOut } from './left-out.ts'
 import {
+  ANALYZE,
   ANALYZE_VIEW,
   scheduleCutover,
   scheduleLoad,
@@ -17,6 +18,7 @@ import {
   type PostDataStage,
   type Schedule,
 } from './post-data-order.ts'
+import { planAnalyze, readDescendants } from './plan-analyze.ts'
 import { readTargetRoles, type TargetRoles } from './roles.ts'
 import type { StatementRules } from './run-statements.ts'
 import { openSchemaSessions, type SchemaSessions } from './schema-session.ts'
@@ -25,7 +27,7 @@ import { splitDump, type SchemaStatement } from './split.ts'
 import { objectTitle, readStatements, storeStatements, type PlannedStatement } from './statements.ts'
 
 export interface PostDataResult {
-  /** Statements of the stage that are done. */
+  /** Statements of the stage that are done; statistics do not count. */
   applied: number
   failed: { kind: string; object: string; message: string }[]
   /** What was left out or drew a warning of the server: owners, grants, comments. */
@@ -47,12 +49,12 @@ export async function planPostData(context: DatabaseContext): Promise<void> {
       .filter(({ kind, state }) => state === 'skipped' && isRelation(kind))
       .map(({ schemaName, objectName }) => relationName(schemaName ?? '', objectName ?? '')),
   )
-  const kept = skipLeftOut(
-    dumped.filter(isOfUser).flatMap(underPolicies),
-    tableFilter(context.record.properties.pgflex),
-    leftOut,
-  )
-  const statements = splitConstraints(kept, await readConstraintTarget(session))
+  const filter = tableFilter(context.record.properties.pgflex)
+  const kept = skipLeftOut(dumped.filter(isOfUser).flatMap(underPolicies), filter, leftOut)
+  const statements = [
+    ...splitConstraints(kept, await readConstraintTarget(session)),
+    ...(await planAnalyze(session, filter)),
+  ]
   await session.query('begin')
   await storeStatements(session, 'post-data', statements)
   await checkFence(session, sessions.lease)
@@ -132,7 +134,10 @@ async function scheduleStage(session: Connection, stage: PostDataStage, all: Pla
   const open = all.filter(({ state, kind }) => state === 'pending' && stageOf(kind) === stage)
   switch (stage) {
     case 'load':
-      return scheduleLoad(open, await readRelationBytes(session))
+      return scheduleLoad(open, {
+        bytes: await readRelationBytes(session),
+        descendants: await readDescendants(session),
+      })
     case 'cutover': {
       const [forced, bytes] = [await readForcedTables(session), await readRelationBytes(session)]
       const early = validationsBeforeRowSecurity(all, forced, bytes, referencedTable)
@@ -140,7 +145,7 @@ async function scheduleStage(session: Connection, stage: PostDataStage, all: Pla
     }
     case 'validate':
       // Two validations of keys to the same table do not hinder each other, nor readers and writers.
-      return { parallel: open.map((statement) => [statement]), sequential: [] }
+      return { parallel: open.map((statement) => ({ statements: [statement], after: [] })), sequential: [] }
   }
 }
 
@@ -168,14 +173,14 @@ async function readRelationBytes(session: Connection): Promise<Map<string, numbe
 export function postDataRules(roles: TargetRoles): StatementRules {
   return {
     skip: (statement) => skipReason(statement, roles),
-    isTolerable: ({ kind }) => /^(OWNER OF|COMMENT ON|SECURITY LABEL ON|ACL ON) |^DEFAULT ACL$/.test(kind),
+    isTolerable: ({ kind }) => /^(OWNER OF|COMMENT ON|SECURITY LABEL ON|ACL ON) |^(DEFAULT ACL|ANALYZE)$/.test(kind),
     secondTry: withRightOnSchema,
   }
 }
 
 function postDataResult(statements: PlannedStatement[]): PostDataResult {
   return {
-    applied: statements.filter(({ state }) => state === 'done').length,
+    applied: statements.filter(({ state, kind }) => state === 'done' && kind !== ANALYZE).length,
     failed: statements
       .filter(({ state }) => state === 'failed')
       .map((statement) => ({ kind: statement.kind, object: objectTitle(statement), message: statement.message ?? '' })),
