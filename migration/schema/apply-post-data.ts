@@ -5,7 +5,8 @@ import { MigrationError } from '../errors.ts'
 import { tableFilter } from '../model/table-filter.ts'
 import { id } from '../sql.ts'
 import { schemaWarnings, skipReason, withoutFollowUps, withRightOnSchema } from './apply-pre-data.ts'
-import { referencedTable, splitConstraints, type ConstraintTarget } from './constraint-statements.ts'
+import { readConstraintTarget } from './constraint-target.ts'
+import { referencedTable, splitConstraints } from './constraint-statements.ts'
 import { dumpSchema } from './dump.ts'
 import { isRelation, relationName, skipLeftOut } from './left-out.ts'
 import {
@@ -13,6 +14,7 @@ import {
   ANALYZE_VIEW,
   scheduleCutover,
   scheduleLoad,
+  scheduleValidation,
   stageOf,
   validationsBeforeRowSecurity,
   type PostDataStage,
@@ -79,16 +81,6 @@ function underPolicies(statement: SchemaStatement): SchemaStatement[] {
   ]
 }
 
-export async function readConstraintTarget(session: Connection): Promise<ConstraintTarget> {
-  const { rows } = await session.query<{ name: string }>(
-    `select n.nspname || '.' || c.relname as name
-       from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
-      where c.relkind = 'p'`,
-  )
-  const version = await session.query<{ version: string }>(`select current_setting('server_version_num') as version`)
-  return { partitioned: new Set(rows.map(({ name }) => name)), version: Number(version.rows[0]!.version) }
-}
-
 /**
  * Runs what is still to be done of a stage: `load` what tables need after their data, over several connections;
  * `cutover` what fires or checks, one after the other. Each statement is recorded in its own transaction, so
@@ -144,8 +136,7 @@ async function scheduleStage(session: Connection, stage: PostDataStage, all: Pla
       return scheduleCutover([...open, ...early.filter(({ state }) => state === 'pending')])
     }
     case 'validate':
-      // Two validations of keys to the same table do not hinder each other, nor readers and writers.
-      return { parallel: open.map((statement) => ({ statements: [statement], after: [] })), sequential: [] }
+      return scheduleValidation(open)
   }
 }
 

@@ -13,11 +13,13 @@ const CUTOVER = new RegExp(
 )
 
 export const VALIDATE = 'VALIDATE FK CONSTRAINT'
+/** A foreign key of a partitioned table, when those of its partitions are valid. */
+export const ATTACH = 'ATTACHED FK CONSTRAINT'
 export const ANALYZE_VIEW = 'ANALYZE MATERIALIZED VIEW'
 export const ANALYZE = 'ANALYZE'
 
 export function stageOf(kind: string): PostDataStage {
-  if (kind === VALIDATE || kind === ANALYZE_VIEW) return 'validate'
+  if (kind === VALIDATE || kind === ANALYZE_VIEW || kind.endsWith(ATTACH)) return 'validate'
   return CUTOVER.test(kind) ? 'cutover' : 'load'
 }
 
@@ -132,6 +134,21 @@ function cutoverRank(kind: string): number {
   if (/(ROW SECURITY|POLICY)$/.test(kind)) return 3
   if (kind === VALIDATE) return 2
   return kind.endsWith('FK CONSTRAINT') ? 1 : 0
+}
+
+/**
+ * Two validations of keys to the same table do not hinder each other, nor readers and writers; then keys of partitioned
+ * tables, and their comments.
+ */
+export function scheduleValidation(statements: PlannedStatement[]): Schedule {
+  const [attached, others] = [
+    statements.filter(({ kind }) => kind.endsWith(ATTACH)),
+    statements.filter(({ kind }) => !kind.endsWith(ATTACH)),
+  ]
+  return {
+    parallel: others.map((statement) => ({ statements: [statement], after: [] })),
+    sequential: attached.map((statement) => [statement]),
+  }
 }
 
 /** Two tables of this size together are checked within about a second: bytes. */

@@ -66,6 +66,8 @@ test.each([
   ['DEFAULT ACL', 'cutover'],
   ['VALIDATE FK CONSTRAINT', 'validate'],
   ['ANALYZE MATERIALIZED VIEW', 'validate'],
+  ['ATTACHED FK CONSTRAINT', 'validate'],
+  ['COMMENT ON ATTACHED FK CONSTRAINT', 'validate'],
 ])('%s belongs to the stage %s', (kind, stage) => {
   expect(stageOf(kind)).toBe(stage)
 })
