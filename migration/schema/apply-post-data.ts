@@ -5,18 +5,22 @@ import { MigrationError } from '../errors.ts'
 import { tableFilter } from '../model/table-filter.ts'
 import { id } from '../sql.ts'
 import { schemaWarnings, skipReason, withoutFollowUps, withRightOnSchema } from './apply-pre-data.ts'
-import { referencedTable, splitConstraints, type ConstraintTarget } from './constraint-statements.ts'
+import { readConstraintTarget } from './constraint-target.ts'
+import { referencedTable, splitConstraints } from './constraint-statements.ts'
 import { dumpSchema } from './dump.ts'
 import { isRelation, relationName, skipLeftOut } from './left-out.ts'
 import {
+  ANALYZE,
   ANALYZE_VIEW,
   scheduleCutover,
   scheduleLoad,
+  scheduleValidation,
   stageOf,
   validationsBeforeRowSecurity,
   type PostDataStage,
   type Schedule,
 } from './post-data-order.ts'
+import { planAnalyze, readDescendants } from './plan-analyze.ts'
 import { readTargetRoles, type TargetRoles } from './roles.ts'
 import type { StatementRules } from './run-statements.ts'
 import { openSchemaSessions, type SchemaSessions } from './schema-session.ts'
@@ -25,7 +29,7 @@ import { splitDump, type SchemaStatement } from './split.ts'
 import { objectTitle, readStatements, storeStatements, type PlannedStatement } from './statements.ts'
 
 export interface PostDataResult {
-  /** Statements of the stage that are done. */
+  /** Statements of the stage that are done; statistics do not count. */
   applied: number
   failed: { kind: string; object: string; message: string }[]
   /** What was left out or drew a warning of the server: owners, grants, comments. */
@@ -47,12 +51,12 @@ export async function planPostData(context: DatabaseContext): Promise<void> {
       .filter(({ kind, state }) => state === 'skipped' && isRelation(kind))
       .map(({ schemaName, objectName }) => relationName(schemaName ?? '', objectName ?? '')),
   )
-  const kept = skipLeftOut(
-    dumped.filter(isOfUser).flatMap(underPolicies),
-    tableFilter(context.record.properties.pgflex),
-    leftOut,
-  )
-  const statements = splitConstraints(kept, await readConstraintTarget(session))
+  const filter = tableFilter(context.record.properties.pgflex)
+  const kept = skipLeftOut(dumped.filter(isOfUser).flatMap(underPolicies), filter, leftOut)
+  const statements = [
+    ...splitConstraints(kept, await readConstraintTarget(session)),
+    ...(await planAnalyze(session, filter)),
+  ]
   await session.query('begin')
   await storeStatements(session, 'post-data', statements)
   await checkFence(session, sessions.lease)
@@ -75,16 +79,6 @@ function underPolicies(statement: SchemaStatement): SchemaStatement[] {
     { ...statement, sql: `set local row_security = on;\n${sql};\nset local row_security = off` },
     { ...statement, kind: ANALYZE_VIEW, sql: `ANALYZE ${id(schemaName, objectName)}` },
   ]
-}
-
-export async function readConstraintTarget(session: Connection): Promise<ConstraintTarget> {
-  const { rows } = await session.query<{ name: string }>(
-    `select n.nspname || '.' || c.relname as name
-       from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
-      where c.relkind = 'p'`,
-  )
-  const version = await session.query<{ version: string }>(`select current_setting('server_version_num') as version`)
-  return { partitioned: new Set(rows.map(({ name }) => name)), version: Number(version.rows[0]!.version) }
 }
 
 /**
@@ -132,15 +126,17 @@ async function scheduleStage(session: Connection, stage: PostDataStage, all: Pla
   const open = all.filter(({ state, kind }) => state === 'pending' && stageOf(kind) === stage)
   switch (stage) {
     case 'load':
-      return scheduleLoad(open, await readRelationBytes(session))
+      return scheduleLoad(open, {
+        bytes: await readRelationBytes(session),
+        descendants: await readDescendants(session),
+      })
     case 'cutover': {
       const [forced, bytes] = [await readForcedTables(session), await readRelationBytes(session)]
       const early = validationsBeforeRowSecurity(all, forced, bytes, referencedTable)
       return scheduleCutover([...open, ...early.filter(({ state }) => state === 'pending')])
     }
     case 'validate':
-      // Two validations of keys to the same table do not hinder each other, nor readers and writers.
-      return { parallel: open.map((statement) => [statement]), sequential: [] }
+      return scheduleValidation(open)
   }
 }
 
@@ -168,14 +164,14 @@ async function readRelationBytes(session: Connection): Promise<Map<string, numbe
 export function postDataRules(roles: TargetRoles): StatementRules {
   return {
     skip: (statement) => skipReason(statement, roles),
-    isTolerable: ({ kind }) => /^(OWNER OF|COMMENT ON|SECURITY LABEL ON|ACL ON) |^DEFAULT ACL$/.test(kind),
+    isTolerable: ({ kind }) => /^(OWNER OF|COMMENT ON|SECURITY LABEL ON|ACL ON) |^(DEFAULT ACL|ANALYZE)$/.test(kind),
     secondTry: withRightOnSchema,
   }
 }
 
 function postDataResult(statements: PlannedStatement[]): PostDataResult {
   return {
-    applied: statements.filter(({ state }) => state === 'done').length,
+    applied: statements.filter(({ state, kind }) => state === 'done' && kind !== ANALYZE).length,
     failed: statements
       .filter(({ state }) => state === 'failed')
       .map((statement) => ({ kind: statement.kind, object: objectTitle(statement), message: statement.message ?? '' })),

@@ -1,12 +1,12 @@
 import type { DatabaseContext } from '../context.ts'
 import { MigrationError } from '../errors.ts'
 import { watchSlot } from '../replicate/retained-wal-watch.ts'
-import { analyzeTables } from './analyze.ts'
 import { applyPostData, planPostData } from './apply-post-data.ts'
 import { reportPostData } from './report-post-data.ts'
 
 /**
- * Builds indexes and constraints after the load, and fresh statistics. Idempotent: each statement is done once.
+ * Builds what {@link startIndexes} has not: indexes, constraints and the statistics of each table. Idempotent: each
+ * statement is done once.
  *
  * @returns finished false when the host stops in between: call it again
  * @throws {MigrationError} ObjectsFailed when an index or constraint cannot be built, Offline
@@ -28,8 +28,6 @@ export async function buildIndexes(context: DatabaseContext): Promise<{ finished
     )
   }
   await reportPostData(context, result)
-  const { warnings } = await analyzeTables(context)
-  await reportPostData(context, { applied: 0, failed: [], warnings })
   await context.event({
     level: 'info',
     event: 'IndexesBuilt',

@@ -1,6 +1,7 @@
 import { parseSync, type Constraint, type Node } from './parser.ts'
 import { id, literal } from '../sql.ts'
-import { VALIDATE } from './post-data-order.ts'
+import { canHaveOwnKeys, constraintKey, splitPartitionedKey, type Leaf } from './partition-foreign-keys.ts'
+import { ATTACH, VALIDATE } from './post-data-order.ts'
 import type { SchemaStatement } from './split.ts'
 import type { NewStatement } from './statements.ts'
 
@@ -8,6 +9,8 @@ import type { NewStatement } from './statements.ts'
 export interface ConstraintTarget {
   /** By `schema.table`. */
   partitioned: Set<string>
+  /** Of partitioned tables that have ordinary tables below them, and nothing else, in the same way. */
+  leaves?: Map<string, Leaf[]>
   /** server_version_num */
   version: number
 }
@@ -19,24 +22,32 @@ export interface ConstraintTarget {
 export function splitConstraints(statements: NewStatement[], target: ConstraintTarget): NewStatement[] {
   const validations: NewStatement[] = []
   const foreignKeys = new Set<string>()
+  const attached = new Set<string>()
   const keyOf = ({ schemaName, tableName, objectName }: SchemaStatement): string =>
-    JSON.stringify([schemaName, tableName, objectName])
+    constraintKey(schemaName, tableName, objectName)
+  const planned = new Set(statements.filter(({ kind }) => kind.endsWith('CONSTRAINT')).map(keyOf))
   const parts = statements.flatMap((statement) => {
     if (statement.state === 'skipped') return [statement]
     if (statement.kind === 'CONSTRAINT') return splitUnique(statement, target)
     if (statement.kind !== 'FK CONSTRAINT') return [statement]
     foreignKeys.add(keyOf(statement))
-    const [added, validation] = splitForeignKey(statement, target)
-    if (validation) validations.push(validation)
-    return [added]
+    const { added, later } = splitForeignKey(statement, target, planned)
+    validations.push(...later)
+    if (later.some(({ kind }) => kind === ATTACH)) attached.add(keyOf(statement))
+    return added
   })
+  const comments = parts.filter(({ kind }) => kind === 'COMMENT ON CONSTRAINT')
+  const later = comments.filter((statement) => attached.has(keyOf(statement)))
   return [
-    ...parts.map((statement) =>
-      statement.kind === 'COMMENT ON CONSTRAINT' && foreignKeys.has(keyOf(statement))
-        ? { ...statement, kind: 'COMMENT ON FK CONSTRAINT' }
-        : statement,
-    ),
+    ...parts
+      .filter((statement) => !later.includes(statement))
+      .map((statement) =>
+        statement.kind === 'COMMENT ON CONSTRAINT' && foreignKeys.has(keyOf(statement))
+          ? { ...statement, kind: 'COMMENT ON FK CONSTRAINT' }
+          : statement,
+      ),
     ...validations,
+    ...later.map((statement) => ({ ...statement, kind: `COMMENT ON ${ATTACH}` })),
   ]
 }
 
@@ -70,25 +81,37 @@ function splitUnique(statement: SchemaStatement, { partitioned }: ConstraintTarg
   ]
 }
 
-/** Before PostgreSQL 18 a foreign key of a partitioned table cannot be NOT VALID. */
+/** A foreign key that checks new rows first, and its validation later. */
 function splitForeignKey(
   statement: SchemaStatement,
-  { partitioned, version }: ConstraintTarget,
-): [SchemaStatement, SchemaStatement?] {
+  { partitioned, leaves, version }: ConstraintTarget,
+  planned: Set<string>,
+): { added: SchemaStatement[]; later: SchemaStatement[] } {
   const { schemaName, tableName, objectName, sql } = statement
+  const whole = { added: [statement], later: [] }
   const constraint = constraintOf(sql)
   // One that is not valid on the source stays so; one that is not enforced has nothing to validate.
-  if (!constraint || constraint.skip_validation === true || constraint.is_enforced !== true) return [statement]
-  if (schemaName === null || tableName === null || objectName === null) return [statement]
-  if (version < 180000 && partitioned.has(`${schemaName}.${tableName}`)) return [statement]
-  return [
-    { ...statement, sql: `${sql} NOT VALID` },
-    {
-      ...statement,
-      kind: VALIDATE,
-      sql: `ALTER TABLE ${id(schemaName, tableName)} VALIDATE CONSTRAINT ${id(objectName)}`,
-    },
-  ]
+  if (!constraint || constraint.skip_validation === true || constraint.is_enforced !== true) return whole
+  if (schemaName === null || tableName === null || objectName === null) return whole
+  if (version < 180000 && partitioned.has(`${schemaName}.${tableName}`)) {
+    const below = leaves?.get(`${schemaName}.${tableName}`) ?? []
+    // PostgreSQL 11 would not take the keys of the partitions for its own.
+    if (version < 120000 || !canHaveOwnKeys(objectName, below, planned)) return whole
+    for (const { schema, name } of below) planned.add(constraintKey(schema, name, objectName))
+    // Offsets are bytes of the UTF-8 text.
+    const definition = Buffer.from(sql).toString('utf8', constraint.location ?? 0)
+    return splitPartitionedKey(statement, definition, below)
+  }
+  return {
+    added: [{ ...statement, sql: `${sql} NOT VALID` }],
+    later: [
+      {
+        ...statement,
+        kind: VALIDATE,
+        sql: `ALTER TABLE ${id(schemaName, tableName)} VALIDATE CONSTRAINT ${id(objectName)}`,
+      },
+    ],
+  }
 }
 
 /** The table that a foreign key refers to, as `schema.table`. */

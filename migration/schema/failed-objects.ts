@@ -3,10 +3,12 @@ import type { DatabaseContext } from '../context.ts'
 import { checkFence } from '../control/lease.ts'
 import { MigrationError } from '../errors.ts'
 import { applyPostData } from './apply-post-data.ts'
-import { stageOf } from './post-data-order.ts'
+import { readDescendants } from './plan-analyze.ts'
+import { ANALYZE, stageOf } from './post-data-order.ts'
 import { failureWarning } from './report-post-data.ts'
 import { openSchemaSessions } from './schema-session.ts'
 import { objectTitle, readStatements, recordOutcomes, type PlannedStatement } from './statements.ts'
+import { statisticsTable } from './statistics-object.ts'
 
 const BY_HAND = 'made by hand on the target'
 
@@ -51,15 +53,16 @@ async function reopenFailed(context: DatabaseContext): Promise<PlannedStatement[
   const planned = await readStatements(session, 'post-data')
   // Pending: an earlier attempt died before it had tried all of them.
   const failed = planned.filter(
-    ({ kind, state }) => stageOf(kind) === 'load' && (state === 'failed' || state === 'pending'),
+    ({ kind, state }) => stageOf(kind) === 'load' && kind !== ANALYZE && (state === 'failed' || state === 'pending'),
   )
   if (failed.length === 0) return []
   const there = await readPresent(session)
   await session.query('begin')
+  const again = [...failed, ...statisticsOf(failed, planned, await readDescendants(session))]
   await recordOutcomes(
     session,
     'post-data',
-    failed.map((statement) =>
+    again.map((statement) =>
       there.has(keyOf(statement))
         ? { position: statement.position, state: 'done', message: BY_HAND }
         : { position: statement.position, state: 'pending', message: null },
@@ -68,6 +71,21 @@ async function reopenFailed(context: DatabaseContext): Promise<PlannedStatement[
   await checkFence(session, sessions.lease)
   await session.query('commit')
   return failed
+}
+
+/** An index on an expression, and extended statistics, are of use when their table is analyzed after them. */
+function statisticsOf(
+  failed: PlannedStatement[],
+  planned: PlannedStatement[],
+  descendants: Map<string, string[]>,
+): PlannedStatement[] {
+  const tables = new Set(
+    failed.map((statement) => statisticsTable(statement) ?? `${statement.schemaName}.${statement.tableName}`),
+  )
+  return planned.filter(({ kind, schemaName, tableName }) => {
+    const name = `${schemaName}.${tableName}`
+    return kind === ANALYZE && [name, ...(descendants.get(name) ?? [])].some((table) => tables.has(table))
+  })
 }
 
 function keyOf({ kind, schemaName, tableName, objectName }: PlannedStatement): string {

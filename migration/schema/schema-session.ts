@@ -3,6 +3,7 @@ import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { acquireLease, leaseLost, type Lease } from '../control/lease.ts'
 import { MigrationError } from '../errors.ts'
+import { loadModule } from './parser.ts'
 
 /**
  * What pg_dump's preamble sets, in our sessions instead: its settings do not have to be known to the target.
@@ -35,6 +36,8 @@ export interface SchemaSessions extends AsyncDisposable {
  * @throws {MigrationError} Busy
  */
 export async function openSchemaSessions(context: DatabaseContext): Promise<SchemaSessions> {
+  // Statements are parsed again by whoever runs them: the parser begins to load with its import, and may not be there yet.
+  await loadModule()
   await using stack = new AsyncDisposableStack()
   const connection = stack.use(await context.target('schema lease'))
   const lease = stack.use(await waitForLease(context, connection))

@@ -5,6 +5,7 @@ import { sqlState } from '../errors.ts'
 import { readIndexWidth } from './index-width.ts'
 import { runStatements, type StatementRules } from './run-statements.ts'
 import { throwIfLost, type SchemaSessions } from './schema-session.ts'
+import type { Transaction } from './post-data-order.ts'
 import type { PlannedStatement } from './statements.ts'
 
 /**
@@ -15,8 +16,8 @@ const LOOK_SHARE = 20
 const LOOK_AGAIN_MS = { least: 50, most: 1000 }
 
 /**
- * Runs transactions of post-data over several sessions, those in front first, until there are no more. The first
- * error that is not a statement's own stops them all. When the host stops, what runs is ended and the rest is left.
+ * Runs transactions of post-data over several sessions, those in front first that are due, until there are no more.
+ * The first error that is not a statement's own stops them all. When the host stops, what runs is ended and the rest is left.
  *
  * @param look what is new to do, and whether more may come later; it is asked again and again until none may
  */
@@ -25,14 +26,20 @@ export async function runParallel(
   main: Connection,
   sessions: SchemaSessions,
   rules: StatementRules,
-  look: () => Promise<{ transactions: PlannedStatement[][]; more: boolean }>,
+  look: () => Promise<{ transactions: Transaction[]; more: boolean }>,
 ): Promise<void> {
   const { jobs, maintenanceWorkMemKb } = await readIndexWidth(context, main)
-  const queue: PlannedStatement[][] = []
+  const queue: Transaction[] = []
+  /** Positions of the statements that wait or run. */
+  const open = new Set<number>()
+  const takeDue = (): Transaction | undefined => {
+    const first = queue.findIndex(({ after }) => !after.some((position) => open.has(position)))
+    return first === -1 ? undefined : queue.splice(first, 1)[0]
+  }
   const idle: Connection[] = []
   const running = new Set<Promise<void>>()
   let opened = 0
-  const open = async (): Promise<Connection> => {
+  const openSession = async (): Promise<Connection> => {
     opened++
     const session = await sessions.open()
     await session.query(`set maintenance_work_mem = ${maintenanceWorkMemKb}`)
@@ -46,13 +53,17 @@ export async function runParallel(
         const found = await look()
         pauseMs = Math.min(Math.max((performance.now() - began) * LOOK_SHARE, LOOK_AGAIN_MS.least), LOOK_AGAIN_MS.most)
         queue.push(...found.transactions)
+        for (const { position } of found.transactions.flatMap(({ statements }) => statements)) open.add(position)
         more = found.more
       }
-      while (queue.length > 0 && (idle.length > 0 || opened < jobs)) {
-        const session = idle.pop() ?? (await open())
-        const run = runBatch(session, sessions, queue.shift()!, rules).then(() => {
+      while (idle.length > 0 || opened < jobs) {
+        const next = takeDue()
+        if (next === undefined) break
+        const session = idle.pop() ?? (await openSession())
+        const run = runBatch(session, sessions, next.statements, rules).then(() => {
           running.delete(run)
           idle.push(session)
+          for (const { position } of next.statements) open.delete(position)
         })
         // One that fails stays in the set, where it is found below; until then it is not unhandled.
         run.catch(() => {})

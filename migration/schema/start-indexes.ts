@@ -2,18 +2,19 @@ import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { planPostData, postDataRules } from './apply-post-data.ts'
 import { relationName } from './left-out.ts'
-import { scheduleLoad } from './post-data-order.ts'
+import { readDescendants } from './plan-analyze.ts'
+import { ANALYZE, scheduleLoad } from './post-data-order.ts'
 import { readTargetRoles } from './roles.ts'
 import { openSchemaSessions } from './schema-session.ts'
 import { runParallel } from './schema-workers.ts'
-import type { PlannedStatement } from './statements.ts'
+import { readStatements, type PlannedStatement } from './statements.ts'
 
 /** ms; a copy activity that has died is followed by another one sooner, unless there is none any more. */
 const NOBODY_COPIES_MS = 30_000
 
 /**
- * Builds the indexes and exclusion constraints of tables as soon as these are copied, while others are still being
- * copied. A head start for {@link buildIndexes}, which does whatever this one leaves undone, for whatever reason.
+ * Builds the indexes and exclusion constraints of tables as soon as these are copied, and collects their statistics,
+ * while others are still being copied. A head start for {@link buildIndexes}, which does whatever this one leaves undone, for whatever reason.
  * Online only: a table that is copied stays so there. Offline the copy of one moment may have to begin anew.
  *
  * It ends when all that is copied has its indexes and nothing is being copied any more.
@@ -26,12 +27,18 @@ export async function startIndexes(context: DatabaseContext): Promise<object> {
     await using sessions = await openSchemaSessions(context)
     const session = await sessions.open()
     const rules = postDataRules(await readTargetRoles(session))
+    const statistics = await readStatisticsObjects(session)
     const taken = new Set<number>()
+    // ANALYZE of these reads what is below them, too, which may not be in yet: they wait for buildIndexes.
+    const parents = await readDescendants(session)
     let copiedAt = Date.now()
     await runParallel(context, session, sessions, rules, async () => {
       const { isCopying, more } = await readCopies(session)
       if (isCopying) copiedAt = Date.now()
-      const ready = (await readReady(session)).filter(({ position }) => !taken.has(position))
+      const ready = (await readReady(session)).filter(
+        ({ position, kind, schemaName, tableName }) =>
+          !taken.has(position) && !(kind === ANALYZE && parents.has(relationName(schemaName ?? '', tableName ?? ''))),
+      )
       for (const { position } of ready) taken.add(position)
       // Sizes of the source: to measure a table here would wait for the lock of its copy.
       const bytes = new Map(
@@ -41,7 +48,7 @@ export async function startIndexes(context: DatabaseContext): Promise<object> {
         ]),
       )
       return {
-        transactions: scheduleLoad(ready, bytes).parallel,
+        transactions: scheduleLoad([...statistics, ...ready], { bytes, descendants: new Map() }).parallel,
         more: more && Date.now() - copiedAt < NOBODY_COPIES_MS,
       }
     })
@@ -52,7 +59,14 @@ export async function startIndexes(context: DatabaseContext): Promise<object> {
   return {}
 }
 
-/** What reads a table that is copied; see isBuild in post-data-order.ts. All of a table comes at once. */
+/** They are made with the ANALYZE of their table, which they do not name as the others do. */
+async function readStatisticsObjects(session: Connection): Promise<PlannedStatement[]> {
+  return (await readStatements(session, 'post-data')).filter(
+    ({ kind, state }) => kind === 'STATISTICS' && state === 'pending',
+  )
+}
+
+/** What reads a table that is copied; see scheduleLoad in post-data-order.ts. All of a table comes at once. */
 async function readReady(session: Connection): Promise<(PlannedStatement & { bytes: string })[]> {
   const { rows } = await session.query<Record<string, string>>(
     `select s.position, s.kind, s.schema_name as "schemaName", s.object_name as "objectName",
@@ -60,7 +74,7 @@ async function readReady(session: Connection): Promise<(PlannedStatement & { byt
        from pgflex.statement  as s
        join pgflex.table_copy as t on t.schema_name = s.schema_name and t.table_name = s.table_name
       where s.section = 'post-data' and s.state = 'pending' and t.state = 'completed'
-        and (s.kind = 'INDEX' or s.kind = 'CONSTRAINT' and s.sql !~* ' using index ')
+        and (s.kind in ('INDEX', 'ANALYZE') or s.kind = 'CONSTRAINT' and s.sql !~* ' using index ')
       order by s.position`,
   )
   return rows.map((row) => ({ ...row, position: Number(row['position']) }) as PlannedStatement & { bytes: string })

@@ -63,3 +63,31 @@ test('a foreign key of a partitioned table can be added unchecked from PostgreSQ
   expect(texts([key], 170000)).toEqual([['FK CONSTRAINT', key.sql]])
   expect(texts([key], 180000).map(([kind]) => kind)).toEqual(['FK CONSTRAINT', 'VALIDATE FK CONSTRAINT'])
 })
+
+test('before 18 a foreign key of a partitioned table is made on its leaves, and taken over when these are valid', () => {
+  const key = constraint('parted', 'FOREIGN KEY (x) REFERENCES a.t(y) DEFERRABLE', 'FK CONSTRAINT')
+  const comment = { ...key, kind: 'COMMENT ON CONSTRAINT', sql: 'COMMENT ON CONSTRAINT' }
+  const leaf = (name: string, constraints: string[] = []) => ({ schema: 'b', name, constraints })
+  const split = (version: number, leaves: ReturnType<typeof leaf>[], others: SchemaStatement[] = []): string[] =>
+    splitConstraints([key, comment, ...others], { ...TARGET, version, leaves: new Map([['a.parted', leaves]]) }).map(
+      ({ kind, sql }) => `${kind}: ${sql.replaceAll('\n', ' ').slice(0, 100)}`,
+    )
+  const definition = `CONSTRAINT "c ""1" FOREIGN KEY (x) REFERENCES a.t(y) DEFERRABLE`
+  const whole = [
+    `FK CONSTRAINT: ALTER TABLE ONLY "a"."parted"     ADD ${definition}`.slice(0, 115),
+    'COMMENT ON FK CONSTRAINT: COMMENT ON CONSTRAINT',
+  ]
+  expect(split(170000, [leaf('one'), leaf('two')])).toEqual([
+    `FK CONSTRAINT: ALTER TABLE IF EXISTS "b"."one" ADD ${definition} NOT VALID`.slice(0, 115),
+    `FK CONSTRAINT: ALTER TABLE IF EXISTS "b"."two" ADD ${definition} NOT VALID`.slice(0, 115),
+    `VALIDATE FK CONSTRAINT: ALTER TABLE IF EXISTS "b"."one" VALIDATE CONSTRAINT "c ""1"`,
+    `VALIDATE FK CONSTRAINT: ALTER TABLE IF EXISTS "b"."two" VALIDATE CONSTRAINT "c ""1"`,
+    expect.stringMatching(/^ATTACHED FK CONSTRAINT: set local lock_timeout/),
+    'COMMENT ON ATTACHED FK CONSTRAINT: COMMENT ON CONSTRAINT',
+  ])
+  expect(split(110000, [leaf('one')]), 'too old').toEqual(whole)
+  expect(split(170000, []), 'no leaves').toEqual(whole)
+  expect(split(170000, [leaf('one', ['c "1'])]), 'the name is taken').toEqual(whole)
+  const own = { ...constraint('one', 'UNIQUE (x) ', 'CHECK CONSTRAINT'), schemaName: 'b' }
+  expect(split(170000, [leaf('one')], [own]).slice(0, 1), 'the name will be taken').toEqual(whole.slice(0, 1))
+})

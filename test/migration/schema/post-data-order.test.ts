@@ -1,13 +1,17 @@
-import { expect, test } from 'vitest'
+import { loadModule } from 'libpg-query'
+import { beforeAll, expect, test } from 'vitest'
 import {
   scheduleCutover,
   scheduleLoad,
   stageOf,
   validationsBeforeRowSecurity,
+  type Transaction,
 } from '../../../migration/schema/post-data-order.ts'
 import type { PlannedStatement } from '../../../migration/schema/statements.ts'
 
 let position = 0
+
+beforeAll(loadModule)
 
 function planned(kind: string, table: string, name: string, sql = `${kind} ${name}`): PlannedStatement {
   position++
@@ -26,6 +30,12 @@ function planned(kind: string, table: string, name: string, sql = `${kind} ${nam
 const names = (batches: PlannedStatement[][]): (string | null)[][] =>
   batches.map((batch) => batch.map(({ objectName }) => objectName))
 
+const statementsOf = (transactions: Transaction[]): PlannedStatement[][] =>
+  transactions.map(({ statements }) => statements)
+
+/** Tables of these sizes, without partitions. */
+const tables = (bytes: Map<string, number>) => ({ bytes, descendants: new Map<string, string[]>() })
+
 const MB = 1024 * 1024
 
 test.each([
@@ -34,6 +44,7 @@ test.each([
   ['CHECK CONSTRAINT', 'load'],
   ['INDEX ATTACH', 'load'],
   ['STATISTICS', 'load'],
+  ['ANALYZE', 'load'],
   ['CLUSTER', 'load'],
   ['REPLICA IDENTITY', 'load'],
   ['COMMENT ON INDEX', 'load'],
@@ -55,6 +66,8 @@ test.each([
   ['DEFAULT ACL', 'cutover'],
   ['VALIDATE FK CONSTRAINT', 'validate'],
   ['ANALYZE MATERIALIZED VIEW', 'validate'],
+  ['ATTACHED FK CONSTRAINT', 'validate'],
+  ['COMMENT ON ATTACHED FK CONSTRAINT', 'validate'],
 ])('%s belongs to the stage %s', (kind, stage) => {
   expect(stageOf(kind)).toBe(stage)
 })
@@ -76,26 +89,67 @@ test('indexes of the largest tables come first, those of one small table in one 
       planned('INDEX', 'made later', 'later'),
       planned('COMMENT ON INDEX', 'huge', 'comment'),
     ],
-    new Map([
-      ['a.small', MB],
-      ['a.big', 100 * MB],
-      ['a.huge', 1000 * MB],
-    ]),
+    tables(
+      new Map([
+        ['a.small', MB],
+        ['a.big', 100 * MB],
+        ['a.huge', 1000 * MB],
+      ]),
+    ),
   )
-  expect(names(parallel)).toEqual([['huge1'], ['big1'], ['small1', 'exclusion']])
+  expect(names(statementsOf(parallel))).toEqual([['huge1'], ['big1'], ['small1', 'exclusion']])
   expect(names(sequential)).toEqual([['cluster', 'key'], ['later'], ['comment']])
 })
 
 test('many small tables share transactions, and no table is in two of them', () => {
-  const tables = Array.from({ length: 40 }, (_, n) => `t${n}`)
-  const statements = tables.flatMap((table) =>
+  const names = Array.from({ length: 40 }, (_, n) => `t${n}`)
+  const statements = names.flatMap((table) =>
     ['x', 'y', 'z'].map((name) => planned('INDEX', table, `${table} ${name}`)),
   )
-  const { parallel } = scheduleLoad(statements, new Map(tables.map((table) => [`a.${table}`, 0])))
+  const { parallel } = scheduleLoad(statements, tables(new Map(names.map((table) => [`a.${table}`, 0]))))
   expect(parallel.length).toBe(3)
-  expect(parallel.flat()).toHaveLength(120)
-  const tablesOfBatches = parallel.flatMap((batch) => [...new Set(batch.map(({ tableName }) => tableName))])
-  expect(tablesOfBatches).toHaveLength(tables.length)
+  expect(statementsOf(parallel).flat()).toHaveLength(120)
+  const tablesOfBatches = statementsOf(parallel).flatMap((batch) => [
+    ...new Set(batch.map(({ tableName }) => tableName)),
+  ])
+  expect(tablesOfBatches).toHaveLength(names.length)
+})
+
+test('the statistics of a table follow its indexes and statistics objects, those of a parent all below it', () => {
+  const index = (table: string): PlannedStatement => planned('INDEX', table, `${table} index`)
+  const analyze = (table: string): PlannedStatement => planned('ANALYZE', table, `analyze ${table}`)
+  const statistics = { tableName: null, sql: 'CREATE STATISTICS a.stats ON x, y FROM a.big' }
+  const [big, leaf, deep] = [index('big'), index('leaf'), index('deep')]
+  const { parallel, sequential } = scheduleLoad(
+    [
+      index('small'),
+      big,
+      leaf,
+      deep,
+      analyze('parent'),
+      { ...planned('STATISTICS', '', 'stats'), ...statistics },
+      { ...planned('STATISTICS', '', 'stats', 'ALTER STATISTICS a.stats SET STATISTICS 10'), tableName: null },
+      analyze('big'),
+      analyze('small'),
+      analyze('plain'),
+    ],
+    {
+      bytes: new Map([
+        ['a.big', 100 * MB],
+        ['a.leaf', 90 * MB],
+        ...['small', 'plain', 'parent', 'deep'].map((name) => [`a.${name}`, 0] as const),
+      ]),
+      descendants: new Map([['a.parent', ['a.leaf', 'a.deep']]]),
+    },
+  )
+  expect(parallel.map(({ statements, after }) => [names([statements])[0], after])).toEqual([
+    [['analyze parent'], [leaf.position, deep.position]],
+    [['stats', 'stats', 'analyze big'], [big.position]],
+    [['big index'], []],
+    [['leaf index'], []],
+    [['deep index', 'small index', 'analyze small', 'analyze plain'], []],
+  ])
+  expect(sequential).toEqual([])
 })
 
 test('at the cutover row security comes after foreign keys, materialized views after it, event triggers last', () => {
