@@ -10,7 +10,12 @@ import { buildIndexes } from '../../../migration/schema/build-indexes.ts'
 import { prepareDatabase } from '../../../migration/schema/prepare-database.ts'
 import { readDatabaseStatus, updateRecord } from '../../../migration/store/migrations.ts'
 import { expectEqualContents } from '../../support/contents.ts'
-import { createSourceDatabase, createTestMigration, type ServerPair, type TestMigration } from '../../support/servers.ts'
+import {
+  createSourceDatabase,
+  createTestMigration,
+  type ServerPair,
+  type TestMigration,
+} from '../../support/servers.ts'
 import { startStatementRelay } from '../../support/statement-relay.ts'
 import { startCutoverProcess, type CutoverProcess } from './cutover-process.ts'
 import { findFaults, startWriters, WRITERS_DDL, type Writers } from './cutover-writers.ts'
@@ -130,7 +135,9 @@ export async function prepareCase(
       await using target = await pair.target.connect(database)
       expect(await findFaults(target, writers.acknowledged())).toEqual([])
       await using source = await pair.source.connect(database)
-      expect((await source.query('select from pg_replication_slots where database = current_database()')).rows).toEqual([])
+      expect((await source.query('select from pg_replication_slots where database = current_database()')).rows).toEqual(
+        [],
+      )
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }

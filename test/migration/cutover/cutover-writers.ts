@@ -91,7 +91,11 @@ export function startWriters(pair: ServerPair, database: string): Writers {
 /** A server has lost what it acknowledged. */
 class Lost extends Error {}
 
-async function connect(pair: ServerPair, database: string, side: 'source' | 'target'): Promise<pg.Client & AsyncDisposable> {
+async function connect(
+  pair: ServerPair,
+  database: string,
+  side: 'source' | 'target',
+): Promise<pg.Client & AsyncDisposable> {
   const client = new pg.Client({
     host: '127.0.0.1',
     port: pair[side].port,

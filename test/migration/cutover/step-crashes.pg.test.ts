@@ -98,10 +98,13 @@ test.each(serverCrashes)(
       await pair[side].kill()
       database.release()
       await pair[side].start()
-      await vi.waitFor(() => expect(host!.log.slice(told)).toContainEqual(expect.stringMatching(/^cutover: (slice|finished)/)), {
-        timeout: 60_000,
-        interval: 20,
-      })
+      await vi.waitFor(
+        () => expect(host!.log.slice(told)).toContainEqual(expect.stringMatching(/^cutover: (slice|finished)/)),
+        {
+          timeout: 60_000,
+          interval: 20,
+        },
+      )
       process.stderr.write(`${side} ${when}, ${step}: ${host!.log.slice(told).join(' | ')}\n`)
       if (host!.log.includes('cutover: finished')) {
         expect(step).toBe(steps.at(-1))
