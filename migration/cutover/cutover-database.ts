@@ -2,7 +2,6 @@ import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { acquireLease, checkFence, type Lease } from '../control/lease.ts'
 import { errorText, MigrationError } from '../errors.ts'
-import { copyUnfollowedTables } from '../load/copy-unfollowed-tables.ts'
 import { copyLargeObjectsAgain } from '../load/large-objects.ts'
 import { formatLsn, parseLsn, type Lsn } from '../lsn.ts'
 import { findUnfollowedTables } from '../replicate/unfollowed-tables.ts'
@@ -22,6 +21,7 @@ import { callOff, goBack } from './call-off.ts'
 import { cutoverSteps, type CutoverSteps } from './cutover-steps.ts'
 import { takeEndLsn } from './end-lsn.ts'
 import { freezeSource } from './freeze-source.ts'
+import { fillUnfollowedTables, refillUnloggedTables } from './unlogged-tables.ts'
 
 /** s; how long the drain may take beyond the latency that a cutover may begin with. */
 const DRAIN_ALLOWANCE = 60
@@ -77,6 +77,7 @@ async function underLease(
       await restoreIdentityColumns(target)
       await reportPostData(context, await applyPostData(context, 'cutover'))
     })
+    await refillUnloggedTables(context, steps, lease, target)
   } catch (error) {
     if (!context.draining.aborted && !isLeaseLost(error)) await tellHeldUp(context, error)
     throw error
@@ -115,7 +116,7 @@ async function bringAcross(
       await drain(context, parseLsn((await steps.detail<{ lsn: string }>('take LSN'))!.lsn))
       await replanStatements(context)
     })
-    await steps.run('unfollowed tables', () => copyUnfollowedTables(context, lease))
+    await fillUnfollowedTables(context, steps, lease, target)
     await steps.run('large objects', () => copyLargeObjectsAgain(context, lease, steps.attempt))
   }
   await steps.run('sequences', async () => {

@@ -40,7 +40,9 @@ export interface CutoverCase extends AsyncDisposable {
   /** Expects writes to be let in on the source, and the migration to follow them and to wait for another request. */
   expectCalledOff(told: RegExp): Promise<void>
   /** Expects the source to be read-only, and every transaction once on the target, where the clients then go on. */
-  expectCutOver(): Promise<void>
+  expectCutOver(options?: { sourceCrashed?: boolean }): Promise<void>
+  /** After {@link expectCutOver}: nobody has changed anything since. */
+  expectStillCutOver(): Promise<void>
 }
 
 export async function prepareCase(
@@ -117,13 +119,15 @@ export async function prepareCase(
       expect(await frozen()).toEqual([])
       await writers.untilMore()
     },
-    async expectCutOver() {
+    async expectCutOver({ sourceCrashed = false } = {}) {
       await vi.waitFor(async () => expect(await status()).toMatchObject({ phase: 'Ended' }), {
         timeout: STEP_MS,
         interval: 20,
       })
       expect(await status()).toMatchObject({ migrationState: 'Succeeded', warnings: expect.anything() })
       expect(await frozen()).toHaveLength(1)
+      // A crash empties unlogged tables, also after they have been copied.
+      if (sourceCrashed) await on('target', 'truncate scratch')
       await expectEqual(pair, database)
       {
         await using target = await pair.target.connect(database)
@@ -138,6 +142,14 @@ export async function prepareCase(
       expect((await source.query('select from pg_replication_slots where database = current_database()')).rows).toEqual(
         [],
       )
+    },
+    async expectStillCutOver() {
+      expect(await status()).toMatchObject({ phase: 'Ended', migrationState: 'Succeeded' })
+      expect(await frozen()).toHaveLength(1)
+      await using target = await pair.target.connect(database)
+      expect(await findFaults(target, writers.acknowledged())).toEqual([])
+      const { rows } = await target.query(`select from ticket where last_value >= (select max(ticket) from sold)`)
+      expect(rows).toHaveLength(1)
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }

@@ -97,7 +97,8 @@ test.each(serverCrashes)(
       const told = host!.log.length
       await pair[side].kill()
       database.release()
-      await pair[side].start()
+      // Until the last of its processes is gone: it still holds the shared memory.
+      await vi.waitFor(() => pair[side].start(), { timeout: 20_000, interval: 100 })
       await vi.waitFor(
         () => expect(host!.log.slice(told)).toContainEqual(expect.stringMatching(/^cutover: (slice|finished)/)),
         {
@@ -105,14 +106,46 @@ test.each(serverCrashes)(
           interval: 20,
         },
       )
-      process.stderr.write(`${side} ${when}, ${step}: ${host!.log.slice(told).join(' | ')}\n`)
-      if (host!.log.includes('cutover: finished')) {
+      const cameTo = host!.log.findLast((line) => line.startsWith('cutover: '))
+      process.stderr.write(`${side} ${when}, ${step}: ${cameTo}\n`)
+      if (cameTo === 'cutover: finished') {
         expect(step).toBe(steps.at(-1))
         break
       }
       await database.expectCalledOff(/called off/)
     }
-    await database.expectCutOver()
+    await database.expectCutOver({ sourceCrashed: side === 'source' })
   },
   240_000,
+)
+
+const frozen = ALL ? Object.keys(POINTS) : []
+
+test.each(frozen)(
+  'a copy that stands still in each step %s changes nothing when it wakes up after another one has cut over',
+  async (when) => {
+    const index = Object.keys(POINTS).indexOf(when)
+    for (const [number, step] of steps.entries()) {
+      await using database = await prepareCase(pair, `frozen_${index}_${number}`)
+      await database.ask()
+      let copy: CutoverProcess | undefined
+      await reach(database, step, POINTS[when]!, () => {
+        copy = database.start()
+      })
+      copy!.child.kill('SIGSTOP')
+      // As if the time of its leases had passed.
+      await database.onTarget(`update pgflex.lease set expires_at = now() - interval '1 s'`)
+      const other = database.start()
+      await database.expectCutOver()
+      database.release()
+      copy!.child.kill('SIGCONT')
+      await vi.waitFor(() => expect(copy!.log.length).toBeGreaterThan(0), { timeout: 30_000, interval: 20 })
+      await copy!.kill()
+      process.stderr.write(
+        `frozen ${when}, ${step}: ${copy!.log.join(' | ').slice(0, 200)} / ${other.log.join(' | ').slice(0, 300)}\n`,
+      )
+      await database.expectStillCutOver()
+    }
+  },
+  400_000,
 )
