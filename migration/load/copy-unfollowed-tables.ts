@@ -38,6 +38,7 @@ export async function copyUnfollowedTables(
   let done = false
   try {
     const { reader, writer } = sessions
+    await lease?.addSession(writer)
     const tables = await listUnfollowed(context, reader)
     let rows = 0
     if (tables.length > 0) {
