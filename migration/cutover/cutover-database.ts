@@ -1,8 +1,7 @@
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
-import { acquireLease, type Lease } from '../control/lease.ts'
+import { acquireLease, checkFence, type Lease } from '../control/lease.ts'
 import { errorText, MigrationError } from '../errors.ts'
-import { copyUnfollowedTables } from '../load/copy-unfollowed-tables.ts'
 import { copyLargeObjectsAgain } from '../load/large-objects.ts'
 import { formatLsn, parseLsn, type Lsn } from '../lsn.ts'
 import { findUnfollowedTables } from '../replicate/unfollowed-tables.ts'
@@ -15,11 +14,15 @@ import { restoreIdentityColumns } from '../schema/identity-columns.ts'
 import { reportPostData } from '../schema/report-post-data.ts'
 import { copySequences } from '../schema/sequences.ts'
 import { afterCutover } from '../model/after-cutover.ts'
-import { updateRecord } from '../store/migrations.ts'
+import type { CutoverReport } from '../model/status.ts'
+import { readDatabaseStatus } from '../store/migrations.ts'
 import { verifyDatabase } from '../verify/verify-database.ts'
+import { beginAttempt, decide, underFence, type Attempt } from './attempt.ts'
+import { callOff, goBack } from './call-off.ts'
 import { cutoverSteps, type CutoverSteps } from './cutover-steps.ts'
 import { takeEndLsn } from './end-lsn.ts'
-import { freezeSource, letWritesIn } from './freeze-source.ts'
+import { freezeSource } from './freeze-source.ts'
+import { fillUnfollowedTables, refillUnloggedTables } from './unlogged-tables.ts'
 
 /** s; how long the drain may take beyond the latency that a cutover may begin with. */
 const DRAIN_ALLOWANCE = 60
@@ -30,35 +33,67 @@ const DRAIN_ALLOWANCE = 60
  * the migration goes back to following. After it, there is only forwards.
  */
 export async function cutoverDatabase(context: DatabaseContext): Promise<{ next: 'finished' | 'slice' }> {
-  await using target = await context.target('cutover')
-  await using leaseSession = await context.target('cutover lease')
-  await using lease = await acquireLease(leaseSession, 'cutover')
-  if (!lease) throw new MigrationError('Busy', 'Another copy of the cutover is at work.', { retryable: true })
-  // A successor that finds us standing still ends this session, and with it every further step.
-  await lease.addSession(target)
-  const { cutover } = await context.status((status) => ({
-    ...status,
-    phase: 'CuttingOver',
-    migrationState: 'InProgress',
-    message: undefined,
-    cutover: status.cutover ?? { startedAt: new Date().toISOString(), steps: [] },
-  }))
-  const steps = cutoverSteps(context, target, lease, cutover!.startedAt)
-  try {
-    await bringAcross(context, steps, lease, target)
-  } catch (error) {
-    if (context.draining.aborted || lease.lost.aborted || isLeaseLost(error)) throw error
-    await callOff(context, error)
+  const { calledOff } = await readDatabaseStatus(context.documents, context.key, context.database)
+  if (calledOff) {
+    await goBack(context)
     return { next: 'slice' }
   }
-  await steps.run('triggers and constraints', async () => {
-    // A lock that somebody holds on the target is told, and waited for in another try.
-    await target.query(`set lock_timeout = '10s'`)
-    await restoreIdentityColumns(target)
-    await reportPostData(context, await applyPostData(context, 'cutover'))
-  })
+  let own: Attempt | undefined
+  try {
+    await using target = await context.target('cutover')
+    await using leaseSession = await context.target('cutover lease')
+    await using lease = await acquireLease(leaseSession, 'cutover')
+    if (!lease) throw new MigrationError('Busy', 'Another copy of the cutover is at work.', { retryable: true })
+    // A successor that finds us standing still ends this session, and with it every further step.
+    await lease.addSession(target)
+    const status = await beginAttempt(context, lease)
+    if (status.calledOff) return { next: 'slice' }
+    own = { attempt: status.cutover!.startedAt, fence: lease.fence }
+    if (status.cutover!.endedAt === undefined)
+      await underLease(underFence(context, own), status.cutover!, lease, target)
+    return { next: 'finished' }
+  } catch (error) {
+    if (context.draining.aborted || isLeaseLost(error) || (own === undefined && isBusy(error))) throw error
+    if (!(await callOff(context, error, own))) throw error
+    if (context.record.properties.migrationMode === 'Offline') throw error
+    return { next: 'slice' }
+  }
+}
+
+async function underLease(
+  context: DatabaseContext,
+  cutover: CutoverReport,
+  lease: Lease,
+  target: Connection,
+): Promise<void> {
+  const steps = cutoverSteps(context, target, lease, cutover.startedAt)
+  if (cutover.decidedAt === undefined) {
+    await bringAcross(context, steps, lease, target)
+    await decide(context)
+  }
+  try {
+    await steps.run('triggers and constraints', async () => {
+      // A lock that somebody holds on the target is told, and waited for in another try.
+      await target.query(`set lock_timeout = '10s'`)
+      await restoreIdentityColumns(target)
+      await reportPostData(context, await applyPostData(context, 'cutover'))
+    })
+    await refillUnloggedTables(context, steps, lease, target)
+  } catch (error) {
+    if (!context.draining.aborted && !isLeaseLost(error)) await tellHeldUp(context, error)
+    throw error
+  }
   await finish(context)
-  return { next: 'finished' }
+}
+
+/** There is only forwards: whoever waits for the database has to know what for. */
+async function tellHeldUp(context: DatabaseContext, error: unknown): Promise<void> {
+  const message = `The cutover has passed its comparison and only goes forwards; it is tried again: ${errorText(error)}`
+  const { message: before } = await readDatabaseStatus(context.documents, context.key, context.database)
+  await context.status({ message })
+  if (before === undefined || !before.includes(errorText(error))) {
+    await context.event({ level: 'error', event: 'CutoverHeldUp', message })
+  }
 }
 
 /** All that can still be called off. */
@@ -82,17 +117,27 @@ async function bringAcross(
       await drain(context, parseLsn((await steps.detail<{ lsn: string }>('take LSN'))!.lsn))
       await replanStatements(context)
     })
-    await steps.run('unfollowed tables', () => copyUnfollowedTables(context, lease))
+    await fillUnfollowedTables(context, steps, lease, target)
     await steps.run('large objects', () => copyLargeObjectsAgain(context, lease, steps.attempt))
   }
   await steps.run('sequences', async () => {
     await using source = await context.source('sequences')
     await using sequences = await context.target('sequences')
     if (online) await carryNewSequences(context, source, sequences)
-    return await copySequences(source, sequences)
+    return await copySequencesOnce(source, sequences, lease)
   })
   await steps.run('compare', () => verifyDatabase(context))
   if (online) await steps.run('check for late writes', () => refuseLateWrites(context))
+}
+
+/** What setval does stays: a copy that stood still must not set back a sequence that the application uses by now. */
+async function copySequencesOnce(source: Connection, target: Connection, lease: Lease): Promise<object> {
+  await lease.addSession(target)
+  await target.query('begin')
+  await checkFence(target, lease)
+  const copied = await copySequences(source, target)
+  await target.query('commit')
+  return copied
 }
 
 /** A table that was made after the migration began is not on the target. */
@@ -125,6 +170,10 @@ function isLeaseLost(error: unknown): boolean {
   return error instanceof MigrationError && error.code === 'LeaseLost'
 }
 
+function isBusy(error: unknown): boolean {
+  return error instanceof MigrationError && error.code === 'Busy'
+}
+
 /** @returns the number of row changes that were applied on the way */
 async function drain(context: DatabaseContext, until: Lsn): Promise<number> {
   const seconds = context.record.properties.pgflex.maxLatencySecondsForCutover + DRAIN_ALLOWANCE
@@ -148,29 +197,6 @@ async function drain(context: DatabaseContext, until: Lsn): Promise<number> {
     }
     if (slice.reason === 'busy') await new Promise((resolve) => setTimeout(resolve, 200))
   }
-}
-
-/**
- * Ends the attempt, lets writes in again, forgets the user's request, and says why. The attempt ends first:
- * killed after that, the next one freezes anew instead of trusting the steps of this one.
- */
-async function callOff(context: DatabaseContext, error: unknown): Promise<void> {
-  const { freeze } = await context.status((status) => ({ ...status, cutover: undefined }))
-  await letWritesIn(context)
-  await updateRecord(context.documents, context.key, (record) => {
-    const { [context.database]: _, ...cutover } = record.requests.cutover
-    return { ...record, requests: { ...record.requests, cutover } }
-  })
-  const message = `The cutover was called off${freeze ? ', and writes are let in again on the source' : ''}: ${errorText(error)}`
-  await context.event({ level: 'error', event: 'CutoverCalledOff', message })
-  const offline = context.record.properties.migrationMode === 'Offline'
-  if (offline) throw error
-  await context.status((status) => ({
-    ...status,
-    phase: 'Following',
-    migrationState: 'WaitingForCutoverTrigger',
-    message,
-  }))
 }
 
 async function finish(context: DatabaseContext): Promise<void> {

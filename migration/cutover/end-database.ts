@@ -19,19 +19,24 @@ const CLEANUP_LIMIT_MS = 10 * 60_000
  * again on the source when there was none, keeps what the status pages show, and removes slot, publication
  * and control schema. Each part is idempotent.
  *
+ * @param asked the outcome; a database that has been cut over has succeeded, also when it was cancelled too late
  * @returns finished false when the host stops in between: call it again
  */
-export async function endDatabase(context: DatabaseContext, outcome: DatabaseOutcome): Promise<{ finished: boolean }> {
-  const { phase, endedOn } = await context.status((status) =>
+export async function endDatabase(context: DatabaseContext, asked: DatabaseOutcome): Promise<{ finished: boolean }> {
+  const { phase, endedOn, cutover } = await context.status((status) =>
     hasEnded(status)
       ? status
       : {
           ...status,
           phase: 'CleaningUp',
           endedOn: status.endedOn ?? new Date().toISOString(),
-          ...(outcome.state === 'Canceled' ? { migrationState: 'Canceling' as const } : {}),
+          ...(asked.state === 'Canceled' && status.cutover?.endedAt === undefined
+            ? { migrationState: 'Canceling' as const }
+            : {}),
         },
   )
+  // The applications have been told to go to the target: writes must not be let in on the source any more.
+  const outcome: DatabaseOutcome = cutover?.endedAt === undefined ? asked : { state: 'Succeeded' }
   if (phase === 'Ended') {
     // A call that died after its last write: the secrets may be gone, and there is nothing more to clean.
     await endServerSide(context)
@@ -59,7 +64,7 @@ export async function endDatabase(context: DatabaseContext, outcome: DatabaseOut
     })
   } else
     await part(`Writes may still be stopped on the source (alter database … reset default_transaction_read_only)`, () =>
-      letWritesIn(context),
+      letWritesIn(context, (status) => status.phase === 'CleaningUp'),
     )
   if (context.draining.aborted) return { finished: false }
   await part('The history of this migration was not kept', () => archiveDatabase(context))

@@ -1,25 +1,21 @@
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { checkFence, type Lease } from '../control/lease.ts'
+import type { DatabaseStatus } from '../model/status.ts'
 import { readDatabaseStatus } from '../store/migrations.ts'
 import { freezeWrites, readFreezeSetting, unfreezeWrites, type FrozenFrom } from './freeze-writes.ts'
 
 /**
  * Freezes the source, once it is remembered how to undo that: in the documents, since the target may be away
- * when it has to be undone. A copy of this activity that stood still while another one called the cutover off
- * undoes its own freeze.
+ * when it has to be undone. A copy of this activity that stood still while another one went on freezes nothing.
  */
 export async function freezeSource(context: DatabaseContext, lease: Lease, target: Connection): Promise<object> {
-  const before = await remember(context)
-  await checkFence(target, lease)
-  const { tolerated } = await freezeWrites(context)
-  try {
+  await remember(context)
+  const { tolerated } = await freezeWrites(context, async () => {
     await checkFence(target, lease)
-  } catch (error) {
-    const { freeze } = await readDatabaseStatus(context.documents, context.key, context.database)
-    if (freeze === undefined) await unfreezeWrites(context, before)
-    throw error
-  }
+    // The same in the status: see underFence.
+    await context.status((status) => status)
+  })
   if (tolerated.length > 0) {
     await context.event({
       level: 'warning',
@@ -34,15 +30,27 @@ export async function freezeSource(context: DatabaseContext, lease: Lease, targe
 async function remember(context: DatabaseContext): Promise<FrozenFrom> {
   const { freeze } = await readDatabaseStatus(context.documents, context.key, context.database)
   if (freeze) return freeze
-  await using source = await context.source('freeze')
+  await using source = await context.source('freeze setting')
   const setting = await readFreezeSetting(source)
   return (await context.status((status) => ({ ...status, freeze: status.freeze ?? setting }))).freeze!
 }
 
-/** Lets writes in again on the source, if they were frozen. Idempotent; needs no target. */
-export async function letWritesIn(context: DatabaseContext): Promise<void> {
-  const { freeze } = await readDatabaseStatus(context.documents, context.key, context.database)
+/**
+ * Lets writes in again on the source, if they were frozen. Idempotent; needs no target.
+ *
+ * @param isWanted asked when the session is open: a copy of the caller that stood still, while another one was done and
+ *   a later cutover froze again, changes nothing
+ */
+export async function letWritesIn(
+  context: DatabaseContext,
+  isWanted: (status: DatabaseStatus) => boolean = () => true,
+): Promise<void> {
+  const read = (): Promise<DatabaseStatus> => readDatabaseStatus(context.documents, context.key, context.database)
+  const { freeze } = await read()
   if (freeze === undefined) return
-  await unfreezeWrites(context, freeze)
-  await context.status((status) => ({ ...status, freeze: undefined }))
+  await unfreezeWrites(context, freeze, async () => {
+    const now = await read()
+    return now.freeze !== undefined && isWanted(now)
+  })
+  await context.status((status) => (isWanted(status) ? { ...status, freeze: undefined } : status))
 }

@@ -26,12 +26,17 @@ export async function readFreezeSetting(source: Connection): Promise<FrozenFrom>
 /**
  * Stops writes on the source database: new sessions are read-only, and all sessions of others end. Idempotent.
  *
+ * @param mayFreeze throws when it is not ours to do any more; see {@link openFreezeSession}
  * @returns users of sessions that our role may not end and that were left, since they do not write
  * @throws {MigrationError} 603112 may not set it, 603111 may not end a session, WritersLeft when a prepared
  *   transaction or a role's own setting would still let writes in
  */
-export async function freezeWrites(context: DatabaseContext): Promise<{ tolerated: string[] }> {
-  await using source = await context.source('freeze')
+export async function freezeWrites(
+  context: DatabaseContext,
+  mayFreeze: () => Promise<void> = () => Promise.resolve(),
+): Promise<{ tolerated: string[] }> {
+  await using source = await openFreezeSession(context)
+  await mayFreeze()
   try {
     await source.query(`alter database ${id(context.database)} set default_transaction_read_only = on`)
   } catch (error) {
@@ -172,12 +177,51 @@ async function otherSessions(source: Connection, among: string[] | undefined): P
   return rows.map(({ pid }) => pid)
 }
 
-/** Lets writes in again on the source, as they were before {@link freezeWrites}. Idempotent. */
-export async function unfreezeWrites(context: DatabaseContext, { previous }: FrozenFrom): Promise<void> {
-  await using source = await context.source('unfreeze')
+/**
+ * Lets writes in again on the source, as they were before {@link freezeWrites}. Idempotent.
+ *
+ * @param isWanted whether it is still ours to do; see {@link openFreezeSession}
+ */
+export async function unfreezeWrites(
+  context: DatabaseContext,
+  { previous }: FrozenFrom,
+  isWanted: () => Promise<boolean> = () => Promise.resolve(true),
+): Promise<void> {
+  await using source = await openFreezeSession(context)
+  if (!(await isWanted())) return
   await source.query(
     previous === null
       ? `alter database ${id(context.database)} reset default_transaction_read_only`
       : `alter database ${id(context.database)} set default_transaction_read_only = ${literal(previous)}`,
   )
+}
+
+/**
+ * Opens a session that freezes or lets writes in, after all others that do. The source knows no fence: a copy of the
+ * activity that stands still with such a session open loses it here, and one that has none yet asks, when it has one,
+ * whether it is still its turn. So whoever comes later has the last word.
+ */
+async function openFreezeSession(context: DatabaseContext): Promise<Connection> {
+  const source = await context.source('freeze')
+  try {
+    const deadline = Date.now() + TERMINATE_LIMIT_MS
+    for (;;) {
+      const { rows } = await source.query(
+        `select pg_terminate_backend(pid)
+           from pg_stat_activity
+          where application_name = 'pgflex freeze' and datname = current_database() and usename = current_user
+            and pid <> pg_backend_pid()`,
+      )
+      if (rows.length === 0) return source
+      if (Date.now() > deadline) {
+        throw new MigrationError('Busy', 'Another copy of this activity does not let go of the source.', {
+          retryable: true,
+        })
+      }
+      await source.query('select pg_sleep(0.02)')
+    }
+  } catch (error) {
+    await source.end().catch(() => {})
+    throw error
+  }
 }

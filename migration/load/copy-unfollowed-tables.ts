@@ -27,16 +27,18 @@ const FOREIGN_KEY_VIOLATION = '23503'
  * The tables may have constraints and triggers by now. User triggers are off meanwhile; a table that refers to
  * another one of them is copied after that one.
  *
- * @param lease of the caller; its fence is checked before the commit
+ * @param lease of the caller; its fence is checked before the commit, and its successor ends the session that writes,
+ *   which holds the locks of these tables
  */
 export async function copyUnfollowedTables(
   context: DatabaseContext,
-  lease?: Pick<Lease, 'name' | 'fence'>,
+  lease?: Lease,
 ): Promise<{ tables: number; rows: number }> {
   const sessions = await openCopySessions(context, 'copy-unfollowed')
   let done = false
   try {
     const { reader, writer } = sessions
+    await lease?.addSession(writer)
     const tables = await listUnfollowed(context, reader)
     let rows = 0
     if (tables.length > 0) {

@@ -39,6 +39,10 @@ export interface DatabaseStatus {
   slot?: { name: string; walStatus: string; retainedBytes: number; safeWalBytes?: number }
   /** Set before writes are frozen on the source, gone when they are let in again: what the database had before. */
   freeze?: { previous: string | null }
+  /** A cutover that is being called off: gone when writes are let in again on the source. */
+  calledOff?: { attempt: string; reason: string; frozen: boolean }
+  /** Of the cutover's lease that wrote here last: an earlier holder, which stood still, changes nothing any more. */
+  cutoverFence?: string
   cutover?: CutoverReport
   verification?: VerificationReport
   cutoverFacts?: CutoverFacts
@@ -89,6 +93,8 @@ export interface CutoverReport {
   endedAt?: string
   /** From the freeze of writes to the last step. */
   downtimeSeconds?: number
+  /** From here on there is only forwards. */
+  decidedAt?: string
   /** The source's flush LSN after the freeze: everything up to it is on the target. */
   endLsn?: string
   steps: { name: string; startedAt: string; endedAt?: string; message?: string }[]

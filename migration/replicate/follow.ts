@@ -1,7 +1,7 @@
 import type { DatabaseContext } from '../context.ts'
 import { errorText } from '../errors.ts'
 import { isAsked } from '../model/record.ts'
-import { readRecord } from '../store/migrations.ts'
+import { readDatabaseStatus, readRecord } from '../store/migrations.ts'
 import { VerificationAlongside } from '../verify/verification-alongside.ts'
 import { carryNewTables } from './new-tables/carry-new-tables.ts'
 import { replanStatements } from './schema-change/replan-statements.ts'
@@ -16,6 +16,9 @@ const SLICE_MS = 30_000
  * @returns next: cutover when the user has asked for it, busy when another copy is at work, else slice
  */
 export async function follow(context: DatabaseContext): Promise<{ next: 'slice' | 'cutover' | 'busy' }> {
+  // A cutover that is being called off goes on with that at once: applications wait for it.
+  const { calledOff } = await readDatabaseStatus(context.documents, context.key, context.database)
+  if (calledOff) return { next: 'cutover' }
   await context.status((status) => ({ ...status, phase: 'Following' }))
   if (!(await carryNewTables(context))) return { next: 'slice' }
   await replanStatements(context).catch((error: unknown) => {

@@ -1,0 +1,151 @@
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { startServerPair, type ServerPair } from '../../support/servers.ts'
+import { prepareCase, type CutoverCase } from './cutover-case.ts'
+import type { CutoverProcess } from './cutover-process.ts'
+import { insideOf, type Moment, type StepStatement } from './step-watch.ts'
+
+/**
+ * Every step of a cutover, killed: the host, or one of the servers. PGFLEX_CUTOVER_STEPS=all is the long form, of
+ * some minutes: every moment of every step, and both servers.
+ */
+const ALL = process.env['PGFLEX_CUTOVER_STEPS'] === 'all'
+
+let pair: ServerPair
+/** The steps of a cutover as a run has them: a new one is killed like the others. */
+let steps: string[]
+let inside: Map<string, ReturnType<typeof insideOf>>
+
+beforeAll(async () => {
+  pair = await startServerPair(15, 17)
+  await using whole = await prepareCase(pair, 'whole')
+  await whole.ask()
+  const process_ = whole.start()
+  await whole.expectCutOver()
+  expect(process_.log).toEqual(['cutover: finished'])
+  steps = [...whole.watch.statements.keys()]
+  inside = new Map([...whole.watch.statements].map(([step, statements]) => [step, insideOf(statements)]))
+  expect(steps.length).toBeGreaterThan(9)
+})
+
+afterAll(async () => {
+  await pair?.[Symbol.asyncDispose]()
+})
+
+/** A moment of each step, and the statement where it is one in the middle. */
+interface Point {
+  moment: Moment
+  half?: 'first' | 'last'
+}
+
+const POINTS: Record<string, Point> = {
+  'after its first write': { moment: 'in', half: 'first' },
+  'after its last write': { moment: 'in', half: 'last' },
+  'before it is recorded': { moment: 'unrecorded' },
+  'when it has been recorded': { moment: 'recorded' },
+}
+
+/** Waits until the cutover stands at this step. */
+async function reach(database: CutoverCase, step: string, { moment, half }: Point, run: () => void): Promise<void> {
+  const at: StepStatement | undefined = half && inside.get(step)![half]
+  const reached = database.watch.stopAt(step, moment, at)
+  run()
+  const late = new Promise((_, reject) => {
+    setTimeout(() => reject(new Error(`It does not come to "${step}".`)), 60_000).unref()
+  })
+  await Promise.race([reached, late])
+}
+
+const hostKills = ALL ? Object.keys(POINTS) : ['after its first write', 'before it is recorded']
+
+test.each(hostKills)(
+  'a host that is killed in each step %s goes on, and the writes are on the target once',
+  async (when) => {
+    const name = `host_${Object.keys(POINTS).indexOf(when)}`
+    await using database = await prepareCase(pair, name)
+    await database.ask()
+    const log: string[] = []
+    let host: CutoverProcess | undefined
+    for (const step of steps) {
+      await reach(database, step, POINTS[when]!, () => {
+        host = database.start()
+      })
+      await host!.kill()
+      log.push(...host!.log)
+      database.release()
+    }
+    host = database.start()
+    await database.expectCutOver()
+    // Nothing but a predecessor that its server has not yet missed.
+    expect([...log, ...host.log].filter((line) => !/Another copy/.test(line))).toEqual(['cutover: finished'])
+  },
+  180_000,
+)
+
+const SERVERS = ALL ? (['source', 'target'] as const) : []
+const serverCrashes = SERVERS.flatMap((side) => Object.keys(POINTS).map((when) => [side, when] as const))
+
+test.each(serverCrashes)(
+  'a %s that crashes in each step %s: the cutover goes on or is called off, and the writes are on the target once',
+  async (side, when) => {
+    await using database = await prepareCase(pair, `${side}_${Object.keys(POINTS).indexOf(when)}`)
+    let host: CutoverProcess | undefined
+    for (const step of steps) {
+      await reach(database, step, POINTS[when]!, () => {
+        void database.ask()
+        host ??= database.start()
+      })
+      const told = host!.log.length
+      await pair[side].kill()
+      database.release()
+      // Until the last of its processes is gone: it still holds the shared memory.
+      await vi.waitFor(() => pair[side].start(), { timeout: 20_000, interval: 100 })
+      await vi.waitFor(
+        () => expect(host!.log.slice(told)).toContainEqual(expect.stringMatching(/^cutover: (slice|finished)/)),
+        {
+          timeout: 60_000,
+          interval: 20,
+        },
+      )
+      const cameTo = host!.log.findLast((line) => line.startsWith('cutover: '))
+      process.stderr.write(`${side} ${when}, ${step}: ${cameTo}\n`)
+      if (cameTo === 'cutover: finished') {
+        expect(step).toBe(steps.at(-1))
+        break
+      }
+      await database.expectCalledOff(/called off/)
+    }
+    await database.expectCutOver({ sourceCrashed: side === 'source' })
+  },
+  240_000,
+)
+
+const frozen = ALL ? Object.keys(POINTS) : []
+
+test.each(frozen)(
+  'a copy that stands still in each step %s changes nothing when it wakes up after another one has cut over',
+  async (when) => {
+    const index = Object.keys(POINTS).indexOf(when)
+    for (const [number, step] of steps.entries()) {
+      await using database = await prepareCase(pair, `frozen_${index}_${number}`)
+      await database.ask()
+      let copy: CutoverProcess | undefined
+      await reach(database, step, POINTS[when]!, () => {
+        copy = database.start()
+      })
+      copy!.child.kill('SIGSTOP')
+      // As if the time of its leases had passed.
+      await database.onTarget(`update pgflex.lease set expires_at = now() - interval '1 s'`)
+      const other = database.start()
+      await database.expectCutOver()
+      database.release()
+      copy!.child.kill('SIGCONT')
+      await vi.waitFor(() => expect(copy!.log.length).toBeGreaterThan(0), { timeout: 30_000, interval: 20 })
+      await copy!.kill()
+      process.stderr.write(
+        `frozen ${when}, ${step}: ${copy!.log.join(' | ').slice(0, 200)} / ${other.log.join(' | ').slice(0, 300)}\n`,
+      )
+      await database.expectStillCutOver()
+    }
+  },
+  400_000,
+)
