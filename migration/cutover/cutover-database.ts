@@ -14,6 +14,7 @@ import { restoreIdentityColumns } from '../schema/identity-columns.ts'
 import { reportPostData } from '../schema/report-post-data.ts'
 import { copySequences } from '../schema/sequences.ts'
 import { afterCutover } from '../model/after-cutover.ts'
+import type { CutoverReport } from '../model/status.ts'
 import { updateRecord } from '../store/migrations.ts'
 import { verifyDatabase } from '../verify/verify-database.ts'
 import { cutoverSteps, type CutoverSteps } from './cutover-steps.ts'
@@ -46,6 +47,7 @@ export async function cutoverDatabase(context: DatabaseContext): Promise<{ next:
   try {
     await bringAcross(context, steps, lease, target)
   } catch (error) {
+    await steps.told()
     if (context.draining.aborted || lease.lost.aborted || isLeaseLost(error)) throw error
     await callOff(context, error)
     return { next: 'slice' }
@@ -56,7 +58,8 @@ export async function cutoverDatabase(context: DatabaseContext): Promise<{ next:
     await restoreIdentityColumns(target)
     await reportPostData(context, await applyPostData(context, 'cutover'))
   })
-  await finish(context)
+  await steps.told()
+  await finish(context, await steps.done())
   return { next: 'finished' }
 }
 
@@ -171,10 +174,10 @@ async function callOff(context: DatabaseContext, error: unknown): Promise<void> 
   }))
 }
 
-async function finish(context: DatabaseContext): Promise<void> {
-  const endedAt = new Date().toISOString()
+async function finish(context: DatabaseContext, steps: CutoverReport['steps']): Promise<void> {
+  const endedAt = steps.at(-1)!.endedAt!
   const { cutover } = await context.status((status) => {
-    const report = status.cutover ?? { startedAt: endedAt, steps: [] }
+    const report = { startedAt: endedAt, ...status.cutover, steps }
     const freeze = report.steps.find(({ name }) => name === 'freeze writes') ?? report.steps[0]
     const downtime = (Date.parse(endedAt) - Date.parse(freeze?.startedAt ?? report.startedAt)) / 1000
     return { ...status, latencySeconds: 0, lagBytes: 0, cutover: { ...report, endedAt, downtimeSeconds: downtime } }
