@@ -4,9 +4,8 @@ import { acquireLease, type Lease } from '../control/lease.ts'
 import { errorText, MigrationError } from '../errors.ts'
 import { copyUnfollowedTables } from '../load/copy-unfollowed-tables.ts'
 import { copyLargeObjectsAgain } from '../load/large-objects.ts'
-import { formatLsn, parseLsn, type Lsn } from '../lsn.ts'
+import { formatLsn, parseLsn } from '../lsn.ts'
 import { findUnfollowedTables } from '../replicate/unfollowed-tables.ts'
-import { replicateSlice } from '../replicate/replicate-slice.ts'
 import { replanStatements } from '../replicate/schema-change/replan-statements.ts'
 import { applyPostData } from '../schema/apply-post-data.ts'
 import { refuseFailedObjects } from '../schema/failed-objects.ts'
@@ -14,15 +13,14 @@ import { restoreIdentityColumns } from '../schema/identity-columns.ts'
 import { reportPostData } from '../schema/report-post-data.ts'
 import { copySequences } from '../schema/sequences.ts'
 import { afterCutover } from '../model/after-cutover.ts'
-import type { CutoverReport } from '../model/status.ts'
 import { updateRecord } from '../store/migrations.ts'
 import { verifyDatabase } from '../verify/verify-database.ts'
 import { cutoverSteps, type CutoverSteps } from './cutover-steps.ts'
-import { takeEndLsn } from './end-lsn.ts'
+import { beginDrain, type Drain } from './drain.ts'
+import { flushedLsn, takeEndLsn } from './end-lsn.ts'
 import { freezeSource, letWritesIn } from './freeze-source.ts'
-
-/** s; how long the drain may take beyond the latency that a cutover may begin with. */
-const DRAIN_ALLOWANCE = 60
+import { keepSessions } from './kept-sessions.ts'
+import { refuseLateWrites } from './late-writes.ts'
 
 /**
  * Cuts one database over. Each step is recorded and can be run again; killed anywhere, the next call goes on.
@@ -59,7 +57,7 @@ export async function cutoverDatabase(context: DatabaseContext): Promise<{ next:
     await reportPostData(context, await applyPostData(context, 'cutover'))
   })
   await steps.told()
-  await finish(context, await steps.done())
+  await finish(context, steps)
   return { next: 'finished' }
 }
 
@@ -72,28 +70,55 @@ async function bringAcross(
 ): Promise<void> {
   const { properties } = context.record
   const online = properties.migrationMode === 'Online'
-  if (online) {
-    // Before the freeze: an index that is tried again may take its time.
-    await steps.run('check objects', () => refuseFailedObjects(context))
-    if (properties.pgflex.writeFreeze === 'Automatic') {
-      await steps.run('freeze writes', () => freezeSource(context, lease, target))
-    }
-    await steps.run('take LSN', async () => ({ lsn: formatLsn(await takeEndLsn(context)) }))
-    await steps.run('check tables', () => refuseUnfollowedTables(context))
-    await steps.run('drain', async () => {
-      await drain(context, parseLsn((await steps.detail<{ lsn: string }>('take LSN'))!.lsn))
-      await replanStatements(context)
-    })
-    await steps.run('unfollowed tables', () => copyUnfollowedTables(context, lease))
-    await steps.run('large objects', () => copyLargeObjectsAgain(context, lease, steps.attempt))
+  // Before the freeze: an index that is tried again may take its time.
+  if (online) await steps.run('check objects', () => refuseFailedObjects(context))
+  await using kept = await keepSessions(context)
+  if (!online) return await bringRest(kept.context, steps)
+  // What comes after the end is for the check for late writes.
+  const isDrained = (await steps.detail('drain')) !== undefined
+  await using draining = isDrained ? undefined : beginDrain(context)
+  await bringChanges(kept.context, steps, lease, target, draining)
+  await bringRest(kept.context, steps)
+  await steps.run('check for late writes', () => refuseLateWrites(kept.context, draining?.after()))
+}
+
+/** Freezes the source, and brings everything that it has committed. */
+async function bringChanges(
+  context: DatabaseContext,
+  steps: CutoverSteps,
+  lease: Lease,
+  target: Connection,
+  draining: Drain | undefined,
+): Promise<void> {
+  const taken = await steps.detail<{ lsn: string }>('take LSN')
+  if (taken) draining?.endAt(parseLsn(taken.lsn))
+  if (context.record.properties.pgflex.writeFreeze === 'Automatic') {
+    await steps.run('catch up', async () => draining?.near(await flushedLsn(context)))
+    await steps.run('freeze writes', () => freezeSource(context, lease, target))
   }
+  await steps.run('take LSN', async () => {
+    const lsn = await takeEndLsn(context)
+    draining?.endAt(lsn)
+    return { lsn: formatLsn(lsn) }
+  })
+  await steps.run('check tables', () => refuseUnfollowedTables(context))
+  await steps.run('drain', async () => {
+    const { lsn } = (await steps.detail<{ lsn: string }>('take LSN'))!
+    await draining?.to(parseLsn(lsn))
+    await replanStatements(context)
+  })
+  await steps.run('unfollowed tables', () => copyUnfollowedTables(context, lease))
+  await steps.run('large objects', () => copyLargeObjectsAgain(context, lease, steps.attempt))
+}
+
+/** What is in no stream, and the comparison. */
+async function bringRest(context: DatabaseContext, steps: CutoverSteps): Promise<void> {
   await steps.run('sequences', async () => {
     await using source = await context.source('sequences')
-    await using sequences = await context.target('sequences')
-    return await copySequences(source, sequences)
+    await using target = await context.target('sequences')
+    return await copySequences(source, target)
   })
   await steps.run('compare', () => verifyDatabase(context))
-  if (online) await steps.run('check for late writes', () => refuseLateWrites(context))
 }
 
 /** A table that was made after the migration began is not on the target. */
@@ -109,46 +134,8 @@ async function refuseUnfollowedTables(context: DatabaseContext): Promise<void> {
   )
 }
 
-/** Whatever was committed after the end LSN came from somebody whom the freeze, or the user, has not stopped. */
-async function refuseLateWrites(context: DatabaseContext): Promise<void> {
-  const changes = await drain(context, await takeEndLsn(context))
-  if (changes === 0) return
-  throw new MigrationError(
-    'LateWrites',
-    `${changes} rows were changed on the source after its writes were meant to have stopped.`,
-    {
-      hint: 'Stop every writer of this database (applications, jobs, subscriptions), and cut over again.',
-    },
-  )
-}
-
 function isLeaseLost(error: unknown): boolean {
   return error instanceof MigrationError && error.code === 'LeaseLost'
-}
-
-/** @returns the number of row changes that were applied on the way */
-async function drain(context: DatabaseContext, until: Lsn): Promise<number> {
-  const seconds = context.record.properties.pgflex.maxLatencySecondsForCutover + DRAIN_ALLOWANCE
-  const deadline = Date.now() + seconds * 1000
-  let changes = 0
-  for (;;) {
-    const slice = await replicateSlice(context, { ms: Math.max(1000, deadline - Date.now()), until })
-    changes += slice.changes
-    if (slice.reason === 'reached') {
-      await context.status((status) => ({
-        ...status,
-        ...(status.cutover ? { cutover: { ...status.cutover, endLsn: formatLsn(until) } } : {}),
-      }))
-      return changes
-    }
-    context.draining.throwIfAborted()
-    if (Date.now() > deadline) {
-      throw new MigrationError('DrainTooSlow', `The target did not reach ${formatLsn(until)} within ${seconds} s.`, {
-        hint: 'Wait until the latency is small, and cut over again.',
-      })
-    }
-    if (slice.reason === 'busy') await new Promise((resolve) => setTimeout(resolve, 200))
-  }
 }
 
 /**
@@ -174,14 +161,23 @@ async function callOff(context: DatabaseContext, error: unknown): Promise<void> 
   }))
 }
 
-async function finish(context: DatabaseContext, steps: CutoverReport['steps']): Promise<void> {
-  const endedAt = steps.at(-1)!.endedAt!
-  const { cutover } = await context.status((status) => {
-    const report = { startedAt: endedAt, ...status.cutover, steps }
-    const freeze = report.steps.find(({ name }) => name === 'freeze writes') ?? report.steps[0]
-    const downtime = (Date.parse(endedAt) - Date.parse(freeze?.startedAt ?? report.startedAt)) / 1000
-    return { ...status, latencySeconds: 0, lagBytes: 0, cutover: { ...report, endedAt, downtimeSeconds: downtime } }
-  })
+async function finish(context: DatabaseContext, steps: CutoverSteps): Promise<void> {
+  const [done, lsn] = [await steps.done(), await steps.detail<{ lsn: string }>('take LSN')]
+  const endedAt = done.at(-1)!.endedAt!
+  const freeze = done.find(({ name }) => name === 'freeze writes') ?? done[0]!
+  const downtimeSeconds = (Date.parse(endedAt) - Date.parse(freeze.startedAt)) / 1000
+  const { cutover } = await context.status((status) => ({
+    ...status,
+    latencySeconds: 0,
+    lagBytes: 0,
+    cutover: {
+      startedAt: steps.attempt,
+      endedAt,
+      downtimeSeconds,
+      ...(lsn ? { endLsn: lsn.lsn } : {}),
+      steps: done,
+    },
+  }))
   await context.event({
     level: 'info',
     event: 'CutOver',
