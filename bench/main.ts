@@ -2,10 +2,11 @@
 import { Command } from 'commander'
 import { errorText } from '../migration/errors.ts'
 import type { Benchmark } from './benchmark.ts'
+import { cutover } from './cutover/cutover.ts'
 import { load } from './load/load.ts'
 import { replicate } from './replicate/replicate.ts'
 
-const BENCHMARKS: Benchmark[] = [replicate, load]
+const BENCHMARKS: Benchmark[] = [replicate, load, cutover]
 
 const interrupt = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {

@@ -79,6 +79,9 @@ const NO_ENCODING = `
   select set_config('client_encoding', 'SQL_ASCII', false)
    where current_setting('server_encoding') = 'SQL_ASCII'`
 
+/** What a session begins with beside its start-up packet; also after RESET ALL, which leaves only that. */
+export const SESSION_START = `${NO_TIMEOUTS} union all ${NO_ENCODING}`
+
 /** Long enough for a distant server with TLS, short enough to tell a wrong address within a minute. */
 const CONNECT_TIMEOUT_MS = 15_000
 
@@ -148,7 +151,7 @@ async function open(config: pg.ClientConfig): Promise<Connection> {
   client.on('error', () => {})
   try {
     await client.connect()
-    if (config.options !== '') await client.query(`${NO_TIMEOUTS} union all ${NO_ENCODING}`)
+    if (config.options !== '') await client.query(SESSION_START)
   } catch (error) {
     await client.end().catch(() => {})
     throw error

@@ -1,7 +1,7 @@
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
-import { isStepDone, markStepDone } from '../control/control-schema.ts'
-import { checkFence, type Lease } from '../control/lease.ts'
+import { leaseLost, type Lease } from '../control/lease.ts'
+import { errorText } from '../errors.ts'
 import type { CutoverReport } from '../model/status.ts'
 
 /** The steps of one attempt to cut over: each runs until it is recorded as done, and is not run again after that. */
@@ -11,9 +11,23 @@ export interface CutoverSteps {
   run(name: string, work: () => Promise<unknown>): Promise<void>
   /** What a step recorded, or undefined when it is not done. */
   detail<T>(name: string): Promise<T | undefined>
+  /** All that are done, in order, those of earlier calls among them. */
+  done(): Promise<CutoverReport['steps']>
+  /** Waits until nothing is being written into the status any more. */
+  told(): Promise<void>
+}
+
+/** What is recorded of a step. */
+interface StepRecord {
+  startedAt: string
+  endedAt: string
+  detail: unknown
 }
 
 /**
+ * The truth is in the control schema. The status tells of it a moment later: nobody waits for that while
+ * applications wait.
+ *
  * @param attempt names the attempt: one that was called off leaves nothing that counts for the next one
  * @param lease the cutover's; a step is begun and recorded only while it is held
  */
@@ -23,42 +37,76 @@ export function cutoverSteps(
   lease: Lease,
   attempt: string,
 ): CutoverSteps {
-  const stepName = (name: string): string => `cutover ${attempt}: ${name}`
+  const prefix = `cutover ${attempt}: `
+  let records: Promise<Map<string, StepRecord>> | undefined
+  // Nobody else records steps of this attempt while we hold the lease.
+  const known = (): Promise<Map<string, StepRecord>> => (records ??= readRecords(target, prefix))
+  const done = async (): Promise<CutoverReport['steps']> =>
+    [...(await known())].map(([name, { startedAt, endedAt }]) => ({ name, startedAt, endedAt }))
+
+  let telling: Promise<void> | undefined
+  let isTold = true
+  async function tell(): Promise<void> {
+    while (!isTold) {
+      isTold = true
+      const steps = await done()
+      await context.status((status) =>
+        // Called off meanwhile, it must not come back: the next attempt would take its steps as done.
+        status.cutover?.startedAt === attempt ? { ...status, cutover: { ...status.cutover, steps } } : status,
+      )
+    }
+  }
+
   return {
     attempt,
+    done,
     async run(name, work) {
       context.draining.throwIfAborted()
       lease.lost.throwIfAborted()
-      if (await isStepDone(target, stepName(name))) return
+      if ((await known()).has(name)) return
       const startedAt = new Date().toISOString()
-      const detail = await work()
-      await record(target, lease, stepName(name), detail ?? {})
-      const step = { name, startedAt, endedAt: new Date().toISOString() }
-      await context.status((status) => {
-        const cutover: CutoverReport = status.cutover ?? { startedAt, steps: [] }
-        return {
-          ...status,
-          cutover: { ...cutover, steps: [...cutover.steps.filter((other) => other.name !== name), step] },
-        }
-      })
+      const detail = (await work()) ?? {}
+      const step = { startedAt, endedAt: new Date().toISOString(), detail }
+      await record(target, lease, prefix + name, step)
+      ;(await known()).set(name, step)
+      isTold = false
+      telling ??= tell()
+        .catch((error: unknown) =>
+          context.log.warn('The steps of the cutover could not be shown', {
+            database: context.database,
+            error: errorText(error),
+          }),
+        )
+        .finally(() => (telling = undefined))
     },
     async detail<T>(name: string) {
-      const { rows } = await target.query<{ detail: string }>('select detail from pgflex.step where name = $1', [
-        stepName(name),
-      ])
-      return rows[0] && (JSON.parse(rows[0].detail) as T)
+      return (await known()).get(name)?.detail as T | undefined
+    },
+    async told() {
+      await telling
     },
   }
 }
 
-async function record(target: Connection, lease: Lease, name: string, detail: unknown): Promise<void> {
-  await target.query('begin')
-  try {
-    await checkFence(target, lease)
-    await markStepDone(target, name, detail)
-    await target.query('commit')
-  } catch (error) {
-    await target.query('rollback').catch(() => {})
-    throw error
-  }
+async function readRecords(target: Connection, prefix: string): Promise<Map<string, StepRecord>> {
+  const { rows } = await target.query<{ name: string; detail: string }>(
+    `select substr(name, length($1) + 1) as name, detail
+       from pgflex.step
+      where left(name, length($1)) = $1
+      order by finished_at`,
+    [prefix],
+  )
+  return new Map(rows.map(({ name, detail }) => [name, JSON.parse(detail) as StepRecord]))
+}
+
+/** The fence is checked as checkFence() does it, in the statement that records: one answer to wait for instead of four. */
+async function record(target: Connection, lease: Lease, name: string, step: StepRecord): Promise<void> {
+  const { rows } = await target.query<{ held: string }>(
+    `with held as materialized (select from pgflex.lease where name = $1 and fence = $2 for key share),
+          recorded as (
+            insert into pgflex.step (name, detail) select $3, $4::jsonb from held on conflict (name) do nothing)
+     select count(*) as held from held`,
+    [lease.name, lease.fence, name, JSON.stringify(step)],
+  )
+  if (rows[0]!.held !== '1') throw leaseLost(lease.name)
 }

@@ -14,3 +14,10 @@ export async function takeEndLsn(context: DatabaseContext): Promise<Lsn> {
   const { rows } = await source.query<{ lsn: string }>('select pg_current_wal_flush_lsn() as lsn')
   return parseLsn(rows[0]!.lsn)
 }
+
+/** Everything that the source has committed by now is before it, but for commits with synchronous_commit=off. */
+export async function flushedLsn(context: DatabaseContext): Promise<Lsn> {
+  await using source = await context.source('catch up')
+  const { rows } = await source.query<{ lsn: string }>('select pg_current_wal_flush_lsn() as lsn')
+  return parseLsn(rows[0]!.lsn)
+}

@@ -65,7 +65,10 @@ export async function freezeWrites(
         { hint: 'End them, and cut over again.' },
       )
     }
-    for (const pid of endable) if (!(await terminate(source, pid))) refused.add(pid)
+    // One answer to wait for, where all of them may be ended.
+    if (!(await terminate(source, endable))) {
+      for (const pid of endable) if (!(await terminate(source, [pid]))) refused.add(pid)
+    }
     await source.query('select pg_sleep(0.02)')
   }
   await refuseOtherWriters(source)
@@ -147,10 +150,10 @@ async function sessionsWithStartLock(source: Connection, among: string[] | undef
   return rows.map(({ pid }) => pid)
 }
 
-/** @returns false when our role may not end that session */
-async function terminate(source: Connection, pid: string): Promise<boolean> {
+/** @returns false when our role may not end one of these sessions; others are ended or not */
+async function terminate(source: Connection, pids: string[]): Promise<boolean> {
   try {
-    await source.query('select pg_terminate_backend($1::int)', [pid])
+    await source.query('select pg_terminate_backend(pid) from unnest($1::int[]) as pid', [`{${pids.join(',')}}`])
     return true
   } catch (error) {
     if (sqlState(error) === '42501') return false

@@ -94,6 +94,7 @@ export async function copyLargeObjectsAgain(
   lease: Lease,
   attempt: string,
 ): Promise<{ objects: number; bytes: number }> {
+  if (await areThereNone(context)) return { objects: 0, bytes: 0 }
   const facts = await sourceFacts(context)
   if (facts.unreadable.objects > 0) throw unreadable(context, facts)
   await using control = await context.target('large-objects control')
@@ -107,6 +108,18 @@ export async function copyLargeObjectsAgain(
   context.draining.throwIfAborted()
   const { objects, bytes } = await passSums(control, pass)
   return { objects, bytes }
+}
+
+/**
+ * Most databases have no large objects, and applications wait. Where the load is recorded as done, no copy of it that
+ * stood still can write any more: whoever recorded it had taken the lease from that one.
+ */
+async function areThereNone(context: DatabaseContext): Promise<boolean> {
+  const found = 'select from pg_catalog.pg_largeobject_metadata limit 1'
+  await using source = await context.source('large-objects')
+  if ((await source.query(found)).rows.length > 0) return false
+  await using control = await context.target('large-objects control')
+  return (await control.query(found)).rows.length === 0 && (await isStepDone(control, STEP))
 }
 
 async function takeLease(leasing: Connection): Promise<Lease> {

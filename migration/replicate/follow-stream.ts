@@ -39,6 +39,8 @@ export interface Slice {
   /** Binary values have been found not to serve. */
   textRequired: boolean
   changes: number
+  /** End of the last commit that had any. */
+  changedLsn: Lsn
 }
 
 const UNDEFINED_OBJECT = '42704'
@@ -59,7 +61,8 @@ export async function followStream(slice: Slice): Promise<SliceReason> {
   const names = sourceObjects(context.key, context.database)
   const [progress, points] = [await readProgress(catalog, names.slot), await readTablePoints(catalog)]
   const opened = await openFollowedSource(context, { source, catalog, names, progress, asText: slice.textRequired })
-  await using stream = opened.stream
+  await using held = new AsyncDisposableStack()
+  const stream = held.use(opened.stream)
   const { binary } = opened
   const { history, acknowledgedLsn, caughtUpAt } = opened.followed
   report.caughtUpAt = caughtUpAt
@@ -129,7 +132,7 @@ export async function followStream(slice: Slice): Promise<SliceReason> {
       lease.lost.throwIfAborted()
       if (reportFailure) throw (reportFailure as { error: unknown }).error
       if (taken) {
-        messages = (await stream.read(end.until === undefined ? READ_MS : HURRY_MS))[Symbol.iterator]()
+        messages = (await stream.read(end.isHurried ? HURRY_MS : READ_MS))[Symbol.iterator]()
         taken = false
       }
       for (let handled = 1; !taken; handled++) {
@@ -146,6 +149,7 @@ export async function followStream(slice: Slice): Promise<SliceReason> {
         if (message.kind === 'commit' && end.reason(applier.position) !== undefined) break
       }
       await applier.writeWhenIdle()
+      end.onPosition?.(applier.position)
       if (end.reason(applier.position) !== undefined && applier.atBoundary) {
         await applier.finish()
         // Everything that was read is applied now, which may be all that was to be reached.
@@ -158,14 +162,19 @@ export async function followStream(slice: Slice): Promise<SliceReason> {
         }
         reporting.abort()
         await reported
-        await report.look()
+        // Whoever hurries does not wait for the last figure to be exact.
+        await report.look(end.isHurried ? reporting.signal : undefined)
         // PostgreSQL 18 goes on without a publication that is dropped under way.
         await requirePublications(source, catalog, names)
         await record(applier.position)
+        if (reason === 'reached' && end.onReached) {
+          held.move()
+          end.onReached(stream)
+        }
         return reason
       }
       // Each answer ends a wait of this loop: without a pause, question and answer would follow each other.
-      if (end.until !== undefined && applier.isIdle && performance.now() - asked >= HURRY_MS) {
+      if (end.isHurried && applier.isIdle && performance.now() - asked >= HURRY_MS) {
         asked = performance.now()
         stream.ping()
       }
@@ -182,6 +191,7 @@ export async function followStream(slice: Slice): Promise<SliceReason> {
   } finally {
     reporting.abort()
     slice.changes += total(applier.applied)
+    if (applier.changedLsn > slice.changedLsn) slice.changedLsn = applier.changedLsn
     await Promise.race([Promise.all([reported, warnings.stored()]), pause(1_000)])
   }
 }

@@ -9,20 +9,18 @@ import { applyRefused, refusedTable } from './apply/refusal.ts'
 import { StatementRefused } from './apply/target-transaction.ts'
 import { followStream, onAbort, type Slice } from './follow-stream.ts'
 import { readProgress } from './progress.ts'
-import { SliceEnd, type SliceReason } from './slice-end.ts'
+import { SliceEnd, type SliceEndOptions, type SliceReason } from './slice-end.ts'
 import { SliceReport } from './slice-report.ts'
 import { sourceObjects } from './slot-name.ts'
 import { namingTroubles } from './source-trouble.ts'
 import { TextRequired } from './text-required.ts'
 
-export interface SliceOptions {
-  /** How long to follow, ms. A transaction that has begun to arrive is finished first. */
-  ms: number
-  /** End as soon as everything that the source committed before this LSN is on the target. */
-  until?: Lsn
-  /** Asked every half second; true ends the slice. */
-  onCommand?: () => Promise<boolean>
-}
+/**
+ * `ms`: how long to follow; a transaction that has begun to arrive is finished first. `until`: end as soon as
+ * everything that the source committed before this LSN is on the target. `onCommand`: asked every half second; true
+ * ends the slice.
+ */
+export type SliceOptions = SliceEndOptions
 
 export interface SliceResult {
   ok: true
@@ -32,6 +30,8 @@ export interface SliceResult {
   appliedLsn: string
   /** Row changes applied in this slice. */
   changes: number
+  /** End of the last commit of this slice that had any; 0 when there was none. */
+  changedLsn: Lsn
   /** Infinity as long as it is not known. */
   latencySeconds: number
   lagBytes: number
@@ -89,6 +89,7 @@ async function followUnder(lease: Lease, context: DatabaseContext, options: Slic
     orders: new Map(),
     textRequired: false,
     changes: 0,
+    changedLsn: 0n,
   }
   let reason: SliceReason | undefined
   while (reason === undefined) {
@@ -106,6 +107,7 @@ async function followUnder(lease: Lease, context: DatabaseContext, options: Slic
     reason,
     appliedLsn: formatLsn(following?.applier.position ?? (await readProgress(catalog, slot)).appliedLsn),
     changes: slice.changes,
+    changedLsn: slice.changedLsn,
     latencySeconds: report.latencySeconds ?? Infinity,
     lagBytes: report.lagBytes ?? 0,
   }
@@ -162,6 +164,7 @@ async function busy(context: DatabaseContext, appliedLsn: string): Promise<Slice
     reason: 'busy',
     appliedLsn,
     changes: 0,
+    changedLsn: 0n,
     latencySeconds: status.latencySeconds ?? Infinity,
     lagBytes: status.lagBytes ?? 0,
   }

@@ -1,10 +1,13 @@
 import type { Connection } from '../connect.ts'
 import { MigrationError } from '../errors.ts'
+import type { TableName } from '../load/tables.ts'
 import { parseLsn, type Lsn } from '../lsn.ts'
 
 /** P(t) of each copied table: a change is applied if and only if its transaction commits at or after it. */
 export interface TablePoints {
   get(schema: string, table: string): Lsn | undefined
+  /** All that have one. */
+  tables(): TableName[]
 }
 
 /**
@@ -28,7 +31,11 @@ export async function readTablePoints(target: Connection): Promise<TablePoints> 
     )
   }
   const points = new Map<string, Lsn>()
-  for (const { schema, name, state, lsn } of rows)
-    if (state === 'completed' && lsn !== null) points.set(`${schema}\0${name}`, parseLsn(lsn))
-  return { get: (schema, table) => points.get(`${schema}\0${table}`) }
+  const tables: TableName[] = []
+  for (const { schema, name, state, lsn } of rows) {
+    if (state !== 'completed' || lsn === null) continue
+    points.set(`${schema}\0${name}`, parseLsn(lsn))
+    tables.push({ schema, name })
+  }
+  return { get: (schema, table) => points.get(`${schema}\0${table}`), tables: () => tables }
 }

@@ -32,7 +32,7 @@ export async function loosenIdentityColumns(target: Connection): Promise<void> {
          and n.nspname not in ('information_schema', 'pgflex')
          and not exists (select from pg_depend as d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
        order by 1, 2, 3`)
-    for (const column of rows) await setGenerated(target, column, 'by default')
+    await setGenerated(target, rows, 'by default')
     // A second call finds no such column, and leaves the list of the first one.
     await markStepDone(target, STEP, rows)
     await target.query('commit')
@@ -57,7 +57,7 @@ export async function loosenNewIdentityColumns(
     [tables.map(({ schema }) => schema), tables.map(({ name }) => name)],
   )
   if (rows.length === 0) return
-  for (const column of rows) await setGenerated(target, column, 'by default')
+  await setGenerated(target, rows, 'by default')
   await target.query(
     `insert into pgflex.step (name, detail) values ($1, $2)
          on conflict (name) do update set detail = pgflex.step.detail || excluded.detail`,
@@ -69,13 +69,24 @@ export async function loosenNewIdentityColumns(
 export async function restoreIdentityColumns(target: Connection): Promise<void> {
   const { rows } = await target.query<{ detail: string }>('select detail from pgflex.step where name = $1', [STEP])
   const columns = rows[0] === undefined ? [] : (JSON.parse(rows[0].detail) as IdentityColumn[])
-  for (const column of columns) await setGenerated(target, column, 'always')
+  await setGenerated(target, columns, 'always')
 }
+
+/** Columns of one query, which outside of a transaction is one: it locks their tables until its end. */
+const COLUMNS_AT_A_TIME = 100
 
 async function setGenerated(
   target: Connection,
-  { schema, table, column }: IdentityColumn,
+  columns: readonly IdentityColumn[],
   how: 'always' | 'by default',
 ): Promise<void> {
-  await target.query(`alter table ${id(schema, table)} alter column ${id(column)} set generated ${how}`)
+  for (let first = 0; first < columns.length; first += COLUMNS_AT_A_TIME) {
+    const statements = columns
+      .slice(first, first + COLUMNS_AT_A_TIME)
+      .map(
+        ({ schema, table, column }) =>
+          `alter table ${id(schema, table)} alter column ${id(column)} set generated ${how}`,
+      )
+    await target.query(statements.join(';\n'))
+  }
 }

@@ -40,7 +40,8 @@ export async function compareTables(
   width = 1,
 ): Promise<VerificationReport> {
   const began = performance.now()
-  const [sourceTables, targetTables] = await Promise.all([withSide(source, describe), withSide(target, describe)])
+  const describing = (connection: Connection): Promise<Map<string, DescribedTable>> => describe(connection, measure)
+  const [sourceTables, targetTables] = await Promise.all([withSide(source, describing), withSide(target, describing)])
   const differences: VerificationReport['differences'] = []
   const shared: PlannedTable[] = []
   for (const table of tables) {
@@ -138,9 +139,9 @@ interface DescribedTable {
   columns: ComparedColumn[]
 }
 
-async function describe(connection: Connection): Promise<Map<string, DescribedTable>> {
+async function describe(connection: Connection, measure: Measure): Promise<Map<string, DescribedTable>> {
   const tables = await listComparedTables(connection)
-  const columns = await listComparedColumns(connection)
+  const columns = measure.columns ? await listComparedColumns(connection) : new Map<string, ComparedColumn[]>()
   return new Map(
     tables.map((table) => {
       const key = tableKey(table)

@@ -41,6 +41,7 @@ export interface MigrationHost extends AsyncDisposable {
   home: string
   /** Everything that all its processes wrote so far. */
   output(): string
+  pid(): number
   key(): string
   url(): string
   request<T>(method: string, path: string, body?: unknown): Promise<Answer<T>>
@@ -88,6 +89,7 @@ export async function startMigrationHost(env: Record<string, string> = {}): Prom
     home,
     request,
     migration,
+    pid: () => host.pid,
     key: () => host.key,
     url: () => host.url,
     output: () => earlier + host.output(),

@@ -39,6 +39,8 @@ export class Applier {
   readonly #options: ApplierOptions
   /** Everything that the source committed before it is durable on the target. */
   position: Lsn
+  /** End of the last commit that has changed something here; 0 when none has. */
+  changedLsn: Lsn = 0n
   #source: SourceTransaction | undefined
   #group = new ChangeGroup()
   /** ms, when the first change of the group came. */
@@ -229,6 +231,7 @@ export class Applier {
       this.#passed(endLsn)
       return undefined
     }
+    this.changedLsn = endLsn
     this.#group.counts.transactions++
     this.#group.endLsn = endLsn
     this.#group.tailLsn = undefined

@@ -1,4 +1,5 @@
 import type { Connection } from '../../connect.ts'
+import type { TableName } from '../../load/tables.ts'
 import { id } from '../../sql.ts'
 import { isBinaryType } from '../binary-values.ts'
 
@@ -35,16 +36,16 @@ export interface TargetTable {
  */
 const IMAGE_EQUAL_TYPES = `'bool', 'int2', 'int4', 'int8', 'oid', 'uuid', 'bytea', 'date', 'time', 'timestamp', 'timestamptz', 'name', 'macaddr', 'macaddr8', 'pg_lsn'`
 
-/** Reads a table's definition, or undefined when there is no such table. */
-export async function readTargetTable(
+/** Reads the definitions of tables, by {@link tableKey}; one that there is not is missing. */
+export async function readTargetTables(
   target: Connection,
-  schema: string,
-  name: string,
-): Promise<TargetTable | undefined> {
+  tables: readonly TableName[],
+): Promise<Map<string, TargetTable>> {
   // format_type with a type modifier of -1 gives bpchar and "bit", where without one it gives what SQL reads as
   // char(1) and bit(1).
-  const { rows } = await target.query<{ columns: string; indexes: string; deferrable: string }>(
-    `select coalesce(
+  const { rows } = await target.query<Record<'schema' | 'name' | 'columns' | 'indexes' | 'deferrable', string>>(
+    `select n.nspname as schema, c.relname as name,
+            coalesce(
               (select json_agg(json_build_object(
                         'name', a.attname,
                         'type', format_type(a.atttypid, -1),
@@ -77,11 +78,18 @@ export async function readTargetTable(
             coalesce((select json_agg(con.conname) from pg_constraint con where con.conrelid = c.oid and con.condeferrable), '[]') as deferrable
        from pg_class c
        join pg_namespace n on n.oid = c.relnamespace
-      where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p')`,
-    [schema, name],
+      where (n.nspname, c.relname) in (select * from unnest($1::name[], $2::name[])) and c.relkind in ('r', 'p')`,
+    [tables.map(({ schema }) => schema), tables.map(({ name }) => name)],
   )
-  const row = rows[0]
-  if (!row) return undefined
+  return new Map(rows.map((row) => [tableKey(row), targetTable(row)]))
+}
+
+/** A map key: neither part of a name can hold a zero byte. */
+export function tableKey({ schema, name }: TableName): string {
+  return `${schema}\0${name}`
+}
+
+function targetTable(row: Record<'schema' | 'columns' | 'indexes' | 'deferrable', string>): TargetTable {
   return {
     columns: JSON.parse(row.columns) as TargetColumn[],
     uniqueIndexes: (JSON.parse(row.indexes) as CatalogIndex[]).map(({ primary, columns }) => ({
@@ -91,7 +99,7 @@ export async function readTargetTable(
         operator: `operator(${id(operatorSchema)}.${operator})`,
       })),
     })),
-    deferrable: (JSON.parse(row.deferrable) as string[]).map((constraint) => id(schema, constraint)),
+    deferrable: (JSON.parse(row.deferrable) as string[]).map((constraint) => id(row.schema, constraint)),
   }
 }
 

@@ -6,7 +6,8 @@ import type { Relation } from '../pgoutput-message.ts'
 import type { SchemaChange, SchemaChanges } from '../schema-change/schema-changes.ts'
 import type { TablePoints } from '../table-points.ts'
 import { planTable, relationSignature, type ApplyOrder, type TablePlan } from './table-plan.ts'
-import { readTargetTable, type TargetTable } from './target-table.ts'
+import { readAhead } from '../read-ahead.ts'
+import { readTargetTables, tableKey, type TargetTable } from './target-table.ts'
 
 export interface TargetTablesOptions {
   /** For reading the catalog; not the session that applies. */
@@ -20,6 +21,9 @@ export interface TargetTablesOptions {
   changes?: SchemaChanges
 }
 
+/** Tables that are read together: some 0.1 s of the target's work. */
+const MOST_AHEAD = 500
+
 /** The plans of the tables of a stream, made when the first change of each arrives. */
 export class TargetTables {
   readonly #options: TargetTablesOptions
@@ -30,6 +34,11 @@ export class TargetTables {
   readonly #dropped = new Set<number>()
   /** Definitions on their way, while it is looked whether they are to change. */
   readonly #reading = new Map<number, Promise<TargetTable | undefined>>()
+  /** Read together with others: each is taken once, and none is kept when something is altered. */
+  readonly #ahead = new Map<string, Promise<TargetTable | undefined>>()
+  /** Have been read, or are in {@link #ahead}. */
+  readonly #read = new Set<string>()
+  readonly #choose = readAhead(MOST_AHEAD)
 
   constructor(options: TargetTablesOptions) {
     this.#options = options
@@ -84,7 +93,7 @@ export class TargetTables {
     const { changes } = this.#options
     if (!changes) return undefined
     if (!this.#unchecked.has(oid)) {
-      const reading = this.#read(oid)
+      const reading = this.#readTable(oid)
       // Its failure is that of plan(), if it comes to that.
       reading.catch(() => {})
       this.#reading.set(oid, reading)
@@ -100,6 +109,8 @@ export class TargetTables {
     // A parent brings its change to its children.
     this.#unchecked.clear()
     this.#reading.clear()
+    for (const key of this.#ahead.keys()) this.#read.delete(key)
+    this.#ahead.clear()
     await this.#options.changes!.alter(change)
   }
 
@@ -114,7 +125,7 @@ export class TargetTables {
     const { schema, name } = this.relation(oid)
     const reading = this.#reading.get(oid)
     this.#reading.delete(oid)
-    const table = await (reading ?? this.#read(oid))
+    const table = await (reading ?? this.#readTable(oid))
     if (!table) {
       throw new MigrationError('TableMissing', `Table ${schema}.${name} was copied, and is no longer on the target.`, {
         hint: 'Nothing else may change the target while it follows the source. Start the migration again.',
@@ -127,8 +138,26 @@ export class TargetTables {
     return plan
   }
 
-  #read(oid: number): Promise<TargetTable | undefined> {
+  /** Nobody else alters the target's tables: what is read ahead is what would be read when the first change comes. */
+  #readTable(oid: number): Promise<TargetTable | undefined> {
     const { schema, name } = this.relation(oid)
-    return readTargetTable(this.#options.changes?.catalog ?? this.#options.catalog, schema, name)
+    const key = tableKey({ schema, name })
+    const ahead = this.#ahead.get(key)
+    this.#ahead.delete(key)
+    if (ahead) return ahead
+    const { points, catalog, changes } = this.#options
+    this.#read.add(key)
+    // Tables that the transaction under way has altered are seen by its own session only.
+    const others = this.altered ? [] : this.#choose(points.tables().filter((table) => !this.#read.has(tableKey(table))))
+    const found = readTargetTables(changes?.catalog ?? catalog, [{ schema, name }, ...others])
+    for (const table of others) {
+      const other = tableKey(table)
+      const one = found.then((tables) => tables.get(other))
+      // Its failure is that of the one that is waited for.
+      one.catch(() => {})
+      this.#read.add(other)
+      this.#ahead.set(other, one)
+    }
+    return found.then((tables) => tables.get(key))
   }
 }

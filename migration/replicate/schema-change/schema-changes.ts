@@ -6,7 +6,8 @@ import type { Relation } from '../pgoutput-message.ts'
 import { decideChange } from './decide-change.ts'
 import { changeFailed, changeRefused } from './refused-change.ts'
 import { describeStep, stepStatements } from './schema-step.ts'
-import { readDigests, shapeDigest } from './shape-digest.ts'
+import { shapeDigest } from './shape-digest.ts'
+import { SourceDigests } from './source-digests.ts'
 import { formatTypes, readSourceDefinitions, type SourceDefinition } from './source-definition.ts'
 import { readTargetDefinition } from './target-definition.ts'
 import { readShapes, saveShape, type TableShape } from './table-shape.ts'
@@ -38,9 +39,11 @@ export class SchemaChanges {
   readonly #options: SchemaChangesOptions
   /** As the target had them when the stream began, but for those that have changed since. */
   #shapes: Promise<Map<string, TableShape>> | undefined
+  readonly #digests: SourceDigests
 
   constructor(options: SchemaChangesOptions) {
     this.#options = options
+    this.#digests = new SourceDigests(options.source)
   }
 
   /** The transaction under way has altered tables. */
@@ -68,7 +71,7 @@ export class SchemaChanges {
   ): Promise<SchemaChange | 'dropped' | undefined> {
     const { source } = this.#options
     const table = { schema: relation.schema, name: relation.name }
-    if (!exact && (await this.#isAsBefore(relation))) return undefined
+    if (!exact && (await this.#isAsBefore(relation, xid))) return undefined
     const [target, definition, types] = await Promise.all([
       readTargetDefinition(this.catalog, table.schema, table.name),
       exact ?? readSourceDefinitions(source, [relation.oid]).then((found) => found.get(relation.oid)),
@@ -96,18 +99,21 @@ export class SchemaChanges {
    * The usual case, at little cost: the description, the catalog and the target's table are all of one shape. The
    * catalog has to be asked also where the description is the same: a column may have been dropped and made again.
    */
-  async #isAsBefore({ oid, schema, name, columns }: Relation): Promise<boolean> {
+  async #isAsBefore({ oid, schema, name, columns }: Relation, xid: number | undefined): Promise<boolean> {
     this.#shapes ??= readShapes(this.#options.catalog).then(
       (shapes) => new Map(shapes.map((table) => [JSON.stringify([table.schema, table.name]), table.shape])),
     )
-    const shape = (await this.#shapes).get(JSON.stringify([schema, name]))
+    const shapes = await this.#shapes
+    const shape = shapes.get(JSON.stringify([schema, name]))
     if (shape?.tableOid !== oid || shape.columns.length !== columns.length) return false
     const alike = shape.columns.every((column, i) => {
       const sent = columns[i]!
       const { typeOid, typeModifier } = column
       return column.name === sent.name && typeOid === sent.typeOid && typeModifier === sent.typeModifier
     })
-    return alike && (await readDigests(this.#options.source, [oid])).get(oid) === shapeDigest(shape)
+    if (!alike) return false
+    const tables = (): number[] => [...shapes.values()].map(({ tableOid }) => tableOid)
+    return (await this.#digests.read(oid, xid, tables)) === shapeDigest(shape)
   }
 
   /**

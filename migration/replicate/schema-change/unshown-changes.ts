@@ -60,7 +60,8 @@ export class UnshownChanges {
    * @throws {MigrationError} SchemaChanged
    */
   async bring(position: Lsn): Promise<boolean> {
-    const { lsn, differing, followed } = (this.#look ??= await this.#lookAround())
+    const { source, catalog } = this.#options
+    const { lsn, differing, followed } = (this.#look ??= await lookAround(source, catalog))
     if (differing.length > 0 && position < lsn) return false
     this.#look = undefined
     if (differing.length > 0) await this.#bringTables(differing)
@@ -82,13 +83,7 @@ export class UnshownChanges {
 
   async #bringParents(followed: ReadonlySet<string>): Promise<void> {
     const { source, catalog } = this.#options
-    const { rows } = await catalog.query<TableName>(
-      `select n.nspname as schema, c.relname as name
-         from pg_class c join pg_namespace n on n.oid = c.relnamespace
-        where c.relkind in ('r', 'p') and n.nspname !~ '^pg_'`,
-    )
-    const [ours, theirs] = await Promise.all([readParents(source), readParents(catalog)])
-    for (const change of compareParents(ours, theirs, new Set(rows.map(nameOf)), followed)) {
+    for (const change of await findParentChanges(source, catalog, followed)) {
       const { table, sql, step } = change
       const statements = [{ sql, params: [], kind: 'schema' as const, expected: 0 }]
       await this.#orTell(
@@ -104,25 +99,6 @@ export class UnshownChanges {
       if (!(error instanceof MigrationError) || error.code !== 'SchemaChanged') throw error
       this.#options.onRefused(error)
     }
-  }
-
-  async #lookAround(): Promise<Look> {
-    const { source, catalog } = this.#options
-    const shapes = await readShapes(catalog)
-    const digests = await readDigests(
-      source,
-      shapes.map(({ shape }) => shape.tableOid),
-    )
-    const { rows: after } = await source.query<{ lsn: string }>(
-      `select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end as lsn`,
-    )
-    const differing = shapes.flatMap((table): Differing[] => {
-      const now = digests.get(table.shape.tableOid)
-      // Defaults may change at any time, and are in no digest.
-      const unsettled = table.shape.columns.some(({ carried }) => carried)
-      return now !== undefined && (unsettled || now !== shapeDigest(table.shape)) ? [{ ...table, digest: now }] : []
-    })
-    return { lsn: parseLsn(after[0]!.lsn), differing, followed: new Set(shapes.map(nameOf)) }
   }
 
   async #bringTable({ schema, name }: TableName, definition: SourceDefinition): Promise<void> {
@@ -154,4 +130,42 @@ export class UnshownChanges {
     }
     if (steps.length > 0) this.#options.onCarried(table, steps)
   }
+}
+
+/** Whether a table of the migration is defined otherwise than the target's stands for, or may be. */
+export async function hasUnshownChanges(source: Connection, catalog: Connection): Promise<boolean> {
+  const { differing, followed } = await lookAround(source, catalog)
+  return differing.length > 0 || (await findParentChanges(source, catalog, followed)).length > 0
+}
+
+async function lookAround(source: Connection, catalog: Connection): Promise<Look> {
+  const shapes = await readShapes(catalog)
+  const digests = await readDigests(
+    source,
+    shapes.map(({ shape }) => shape.tableOid),
+  )
+  const { rows: after } = await source.query<{ lsn: string }>(
+    `select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end as lsn`,
+  )
+  const differing = shapes.flatMap((table): Differing[] => {
+    const now = digests.get(table.shape.tableOid)
+    // Defaults may change at any time, and are in no digest.
+    const unsettled = table.shape.columns.some(({ carried }) => carried)
+    return now !== undefined && (unsettled || now !== shapeDigest(table.shape)) ? [{ ...table, digest: now }] : []
+  })
+  return { lsn: parseLsn(after[0]!.lsn), differing, followed: new Set(shapes.map(nameOf)) }
+}
+
+async function findParentChanges(
+  source: Connection,
+  catalog: Connection,
+  followed: ReadonlySet<string>,
+): Promise<ReturnType<typeof compareParents>> {
+  const { rows } = await catalog.query<TableName>(
+    `select n.nspname as schema, c.relname as name
+       from pg_class c join pg_namespace n on n.oid = c.relnamespace
+      where c.relkind in ('r', 'p') and n.nspname !~ '^pg_'`,
+  )
+  const [ours, theirs] = await Promise.all([readParents(source), readParents(catalog)])
+  return compareParents(ours, theirs, new Set(rows.map(nameOf)), followed)
 }

@@ -31,7 +31,7 @@ function applierOf(appliedLsn: Lsn): { applier: Applier; acknowledged: Lsn[]; wr
   const ignored: string[] = []
   const tables = new TargetTables({
     catalog: undefined as never,
-    points: { get: (_schema, name) => (name === 't' ? POINT : undefined) },
+    points: { get: (_schema, name) => (name === 't' ? POINT : undefined), tables: () => [] },
     orders: new Map(),
   })
   tables.describe(RELATION)

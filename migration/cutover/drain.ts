@@ -1,0 +1,132 @@
+import type { DatabaseContext } from '../context.ts'
+import { MigrationError } from '../errors.ts'
+import { formatLsn, type Lsn } from '../lsn.ts'
+import { replicateSlice } from '../replicate/replicate-slice.ts'
+import type { ReplicationStream } from '../replicate/replication-stream.ts'
+
+/** s; how long the drain may take beyond the latency that a cutover may begin with. */
+const DRAIN_ALLOWANCE = 60
+
+/** Follows the source through the freeze, up to the end. */
+export interface Drain extends AsyncDisposable {
+  /**
+   * Waits until the target has what the source committed before this LSN, while the source still writes.
+   *
+   * @throws {MigrationError} DrainTooSlow, and whatever following throws
+   */
+  near(lsn: Lsn): Promise<void>
+  /** Ends when everything that the source committed before this LSN is on the target: the sooner it is told, the better. */
+  endAt(lsn: Lsn): void
+  /**
+   * Waits for the end.
+   *
+   * @throws {MigrationError} LateWrites, DrainTooSlow, and whatever following throws
+   */
+  to(lsn: Lsn): Promise<void>
+  /** The stream goes on after the end, unread: what comes in it was committed later. Undefined when it could not be kept. */
+  after(): ReplicationStream | undefined
+}
+
+/**
+ * Begins to follow before writes are stopped: a stream decodes all WAL anew from the last place where the slot can
+ * begin, which is up to 15 s of it, and reads the definition of each table at its first change. After that the drain
+ * is as long as the latency.
+ */
+export function beginDrain(context: DatabaseContext): Drain {
+  const seconds = drainSeconds(context)
+  const goal = Promise.withResolvers<Lsn>()
+  const over = new AbortController()
+  const draining = AbortSignal.any([context.draining, over.signal])
+  let reached: Lsn = 0n
+  let moved = Promise.withResolvers<void>()
+  let stream: ReplicationStream | undefined
+  const slice = replicateSlice(
+    { ...context, draining },
+    {
+      // To catch up, and to reach the end; what is between them is short.
+      ms: 2 * seconds * 1000,
+      until: goal.promise,
+      onPosition(position) {
+        if (position === reached) return
+        reached = position
+        moved.resolve()
+        moved = Promise.withResolvers()
+      },
+      onReached: (open) => (stream = open),
+    },
+  )
+  // Whoever waits for a place is told; until then it is not unhandled.
+  slice.catch(() => {})
+  return {
+    async near(lsn) {
+      const { promise: late, resolve } = Promise.withResolvers<'late'>()
+      const timer = setTimeout(() => resolve('late'), seconds * 1000)
+      try {
+        while (reached < lsn) {
+          const first = await Promise.race([moved.promise, slice, late])
+          if (first === 'late') throw tooSlow(lsn, seconds)
+          // It has ended, since another copy is at work, or the host stops: to() goes on.
+          if (first !== undefined) return
+        }
+      } finally {
+        clearTimeout(timer)
+      }
+    },
+    endAt: (lsn) => goal.resolve(lsn),
+    async to(lsn) {
+      goal.resolve(lsn)
+      const { reason, changedLsn } = await slice
+      // Applied before the end was known here: it came after it all the same.
+      if (changedLsn > lsn) throw lateWrites('Some')
+      if (reason !== 'reached') await drain(context, lsn)
+    },
+    after: () => stream,
+    async [Symbol.asyncDispose]() {
+      // A large transaction may be arriving: it is left for later.
+      over.abort()
+      await slice.catch(() => {})
+      await stream?.[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/**
+ * Follows up to a place that is known.
+ *
+ * @returns the number of row changes that were applied on the way
+ * @throws {MigrationError} DrainTooSlow, and whatever following throws
+ */
+export async function drain(context: DatabaseContext, until: Lsn): Promise<number> {
+  const seconds = drainSeconds(context)
+  const deadline = Date.now() + seconds * 1000
+  let changes = 0
+  for (;;) {
+    const slice = await replicateSlice(context, { ms: Math.max(1000, deadline - Date.now()), until })
+    changes += slice.changes
+    if (slice.reason === 'reached') return changes
+    context.draining.throwIfAborted()
+    if (Date.now() > deadline) throw tooSlow(until, seconds)
+    if (slice.reason === 'busy') await new Promise((resolve) => setTimeout(resolve, 200))
+  }
+}
+
+/** Somebody wrote whom the freeze, or the user, has not stopped. */
+export function lateWrites(changes: number | 'Some'): MigrationError {
+  return new MigrationError(
+    'LateWrites',
+    `${changes} rows were changed on the source after its writes were meant to have stopped.`,
+    {
+      hint: 'Stop every writer of this database (applications, jobs, subscriptions), and cut over again.',
+    },
+  )
+}
+
+function drainSeconds(context: DatabaseContext): number {
+  return context.record.properties.pgflex.maxLatencySecondsForCutover + DRAIN_ALLOWANCE
+}
+
+function tooSlow(until: Lsn, seconds: number): MigrationError {
+  return new MigrationError('DrainTooSlow', `The target did not reach ${formatLsn(until)} within ${seconds} s.`, {
+    hint: 'Wait until the latency is small, and cut over again.',
+  })
+}
