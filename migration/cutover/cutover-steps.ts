@@ -33,7 +33,8 @@ export function cutoverSteps(
       const startedAt = new Date().toISOString()
       const detail = await work()
       await record(target, lease, stepName(name), detail ?? {})
-      const step = { name, startedAt, endedAt: new Date().toISOString() }
+      const { message } = (detail ?? {}) as { message?: string }
+      const step = { name, startedAt, endedAt: new Date().toISOString(), ...(message === undefined ? {} : { message }) }
       await context.status((status) => {
         const cutover: CutoverReport = status.cutover ?? { startedAt, steps: [] }
         return {

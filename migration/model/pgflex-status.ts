@@ -15,7 +15,18 @@ export function databasePgflex(
   actions: Action[],
   readiness: ReadinessCheck[] | undefined,
 ): PgflexStatus {
-  const { phase, progress, lagBytes, latencySeconds, maxLatencySeconds, slot, cutover, verification, warnings } = status
+  const {
+    phase,
+    progress,
+    lagBytes,
+    latencySeconds,
+    maxLatencySeconds,
+    slot,
+    cutover,
+    verification,
+    comparison,
+    warnings,
+  } = status
   return {
     actions,
     phase,
@@ -26,6 +37,7 @@ export function databasePgflex(
     ...(slot === undefined ? {} : { slot }),
     ...(cutover === undefined ? {} : { cutover }),
     ...(verification === undefined ? {} : { verification }),
+    ...(comparison === undefined ? {} : { comparison }),
     ...(readiness === undefined ? {} : { readiness }),
     warnings,
   }

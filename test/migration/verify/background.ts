@@ -1,0 +1,43 @@
+import { expect } from 'vitest'
+import type { BackgroundComparison, VerificationReport } from '../../../migration/model/status.ts'
+import { follow } from '../../../migration/replicate/follow.ts'
+import { readDatabaseStatus } from '../../../migration/store/migrations.ts'
+import { verifyDatabase } from '../../../migration/verify/verify-database.ts'
+import type { Following } from '../replicate/following.ts'
+
+/** ms of a slice: it has to hold the wait for the marks, of a second at most, and some work. */
+const SLICE_MS = 2_500
+
+/** Follows until the comparison in the background has ended. */
+export async function comparedInBackground(
+  following: Following,
+  sliceMs = SLICE_MS,
+): Promise<BackgroundComparison & { slices: number }> {
+  for (let slices = 1; ; slices++) {
+    expect(slices).toBeLessThan(60)
+    await follow({ ...following.context, sliceMs })
+    const { comparison } = await statusOf(following)
+    if (comparison && !comparison.running) return { ...comparison, slices }
+  }
+}
+
+export async function statusOf({ context }: Following) {
+  return await readDatabaseStatus(context.documents, context.key, context.database)
+}
+
+/** What the comparison of a cutover says when everything is on the target. */
+export async function cutoverComparison(following: Following): Promise<VerificationReport & { error?: string }> {
+  await following.catchUp()
+  const error = await verifyDatabase(following.context).then(
+    () => undefined,
+    (reason: unknown) => (reason as { code?: string }).code ?? String(reason),
+  )
+  const { verification } = await statusOf(following)
+  return { ...verification!, ...(error === undefined ? {} : { error }) }
+}
+
+/** Runs SQL on the target, as somebody who has no business there. */
+export async function onTarget({ context }: Following, sql: string): Promise<void> {
+  await using target = await context.target('test')
+  await target.query(`set search_path = public; ${sql}`)
+}
