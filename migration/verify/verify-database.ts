@@ -75,10 +75,11 @@ async function compare(context: DatabaseContext): Promise<VerificationReport> {
 function describe({ mode, tables, rows, atMarks, whole }: VerificationReport): string {
   if (mode === 'None') return 'Nothing was compared.'
   if (!atMarks || !whole) return `${mode} of ${tables} tables with ${rows} rows.`
-  return (
-    `Of ${atMarks.tables} tables that had been compared before, the ${atMarks.rows} rows changed since; ` +
-    `${whole.tables} tables whole, with ${whole.rows} rows.`
-  )
+  const before =
+    atMarks.tables === 0
+      ? ''
+      : `Of ${atMarks.tables} tables that had been compared before, the ${atMarks.rows} rows changed since; `
+  return `${before}${whole.tables} tables whole, with ${whole.rows} rows.`
 }
 
 /** Which rows differ helps to find out why. Not to find it must not hide that they do. */

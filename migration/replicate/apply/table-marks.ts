@@ -81,9 +81,10 @@ export class TableMarks {
   /** The statements for what has been marked since the last time. */
   take(): Statement[] {
     const { id } = this.table
-    if (this.#toWhole) {
+    if (this.#whole) {
+      const statements = this.#toWhole ? [wholeMark(id)] : []
       this.#toWhole = false
-      return [wholeMark(id)]
+      return statements
     }
     // A block that became dense later has them, too.
     const rows = this.#isInteger ? this.#rows.filter((_, i) => !this.#isDense(this.#rowBlocks[i]!)) : this.#rows

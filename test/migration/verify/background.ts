@@ -5,19 +5,29 @@ import { readDatabaseStatus } from '../../../migration/store/migrations.ts'
 import { verifyDatabase } from '../../../migration/verify/verify-database.ts'
 import type { Following } from '../replicate/following.ts'
 
-/** ms of a slice: it has to hold the wait for the marks, of a second at most, and some work. */
-const SLICE_MS = 2_500
+/** ms; it ends as soon as the comparison does. */
+const SLICE_MS = 60_000
 
 /** Follows until the comparison in the background has ended. */
-export async function comparedInBackground(
-  following: Following,
-  sliceMs = SLICE_MS,
-): Promise<BackgroundComparison & { slices: number }> {
-  for (let slices = 1; ; slices++) {
-    expect(slices).toBeLessThan(60)
-    await follow({ ...following.context, sliceMs })
-    const { comparison } = await statusOf(following)
-    if (comparison && !comparison.running) return { ...comparison, slices }
+export async function comparedInBackground(following: Following): Promise<BackgroundComparison> {
+  const { context } = following
+  await context.status({ comparison: undefined })
+  const drain = new AbortController()
+  const slice = follow({ ...context, sliceMs: SLICE_MS, draining: drain.signal })
+  let ended = false
+  const end = slice.finally(() => {
+    ended = true
+  })
+  try {
+    for (;;) {
+      const { comparison } = await statusOf(following)
+      if (comparison?.running === false) return comparison
+      expect(ended).toBe(false)
+      await new Promise((resolve) => setTimeout(resolve, 30))
+    }
+  } finally {
+    drain.abort()
+    await end
   }
 }
 
