@@ -8,7 +8,7 @@ import {
   type TableName,
 } from './compared-table.ts'
 import { toTableHash, type TableHash } from './table-hash.ts'
-import { tableCutter } from './table-parts.ts'
+import { PART_BYTES, tableCutter } from './table-parts.ts'
 
 /** A connection to one side, or a function that opens one, for a comparison over several. */
 export type Side = Connection | (() => Promise<Connection>)
@@ -130,19 +130,20 @@ async function measureSide(
   side: Side,
   work: { batches: PlannedTable[][]; width: number; partBytes: number | undefined; stop: AbortController },
 ): Promise<void> {
-  const { batches, width, partBytes, stop } = work
-  const queue = await withSide(side, async (connection) => {
-    const cut = await tableCutter(connection, partBytes)
-    const jobs: Job[][] = []
-    for (const batch of batches) {
-      const [first] = batch
-      const conditions = batch.length === 1 ? await cut(first!.table, first![name].bytes) : ['true']
-      for (const condition of conditions) {
-        jobs.push(batch.map(({ table, [name]: planned }) => ({ table, side: planned, condition })))
+  const { batches, width, partBytes = PART_BYTES, stop } = work
+  const isBig = (batch: PlannedTable[]): boolean => batch.length === 1 && batch[0]![name].bytes > partBytes
+  const queue: Job[][] = []
+  const add = (batch: PlannedTable[], condition = 'true'): unknown =>
+    queue.push(batch.map(({ table, [name]: planned }) => ({ table, side: planned, condition })))
+  if (batches.some(isBig)) {
+    await withSide(side, async (connection) => {
+      const cut = await tableCutter(connection, partBytes)
+      for (const batch of batches.filter(isBig)) {
+        for (const condition of await cut(batch[0]!.table, batch[0]![name].bytes)) add(batch, condition)
       }
-    }
-    return jobs
-  })
+    })
+  }
+  for (const batch of batches) if (!isBig(batch)) add(batch)
   const outcomes = await Promise.allSettled(
     Array.from({ length: typeof side === 'function' ? Math.min(width, queue.length) : 1 }, () =>
       withSide(side, async (session) => {

@@ -19,7 +19,7 @@ export type CutTable = (table: TableName, bytes: number) => Promise<string[]>
  *
  * @param partBytes of the heap
  */
-export async function tableCutter(connection: Connection, partBytes = PART_BYTES): Promise<CutTable> {
+export async function tableCutter(connection: Connection, partBytes: number): Promise<CutTable> {
   const { rows } = await connection.query<{ version: string; block: string }>(
     `select current_setting('server_version_num') as version, current_setting('block_size') as block`,
   )

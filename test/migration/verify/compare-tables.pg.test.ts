@@ -116,7 +116,6 @@ test('a big table is compared in parts, by pages or by an integer key, and a row
   const keyed = `create table s.keyed (id bigint primary key, v text);
                  insert into s.keyed select i, repeat('x', 100) from generate_series(-3000, 3000) i`
   {
-    await using connection = await source()
     await using admin = await pair.source.connect('app')
     await admin.query(`set role app; ${keyed}`)
     await withChange(keyed, 'drop table s.keyed', async () => {
@@ -125,15 +124,16 @@ test('a big table is compared in parts, by pages or by an integer key, and a row
         const cut = await tableCutter(side, 65_536)
         const parts = await cut({ schema: 's', name: 'keyed' }, 900_000)
         expect(parts.length).toBe(14)
-        const counted = await Promise.all(
-          parts.map((part) => side.query<{ rows: string }>(`select count(*) as rows from s.keyed where ${part}`)),
-        )
-        expect(counted.reduce((sum, { rows }) => sum + Number(rows[0]!.rows), 0)).toBe(6_001)
+        let counted = 0
+        for (const part of parts) {
+          const { rows } = await side.query<{ rows: string }>(`select count(*) as rows from s.keyed where ${part}`)
+          counted += Number(rows[0]!.rows)
+        }
+        expect(counted).toBe(6_001)
       }
       const named = [{ schema: 's', name: 'keyed' }]
       for (const compare of [compareCounts, compareChecksums]) {
         expect(await compare(source, target, named, 3, 65_536)).toMatchObject({ result: 'Equal', rows: 6_001 })
-        expect(await compare(connection, connection, named, 1, 65_536)).toMatchObject({ result: 'Equal', rows: 6_001 })
       }
       const whole = await compareChecksums(source, target, named)
       for (const id of [-3_000, 0, 3_000]) {
