@@ -108,7 +108,7 @@ const verification = z.strictObject({
       objects: z.array(objectDifference).meta({ description: 'Objects of the schema that are on one side only.' }),
     })
     .optional()
-    .meta({ description: 'Of a comparison that was asked for with POST …/verify.' }),
+    .meta({ description: 'Of a comparison while the database is followed.' }),
 })
 
 const pgflexStatus = z.strictObject({
