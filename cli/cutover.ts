@@ -5,6 +5,7 @@ interface Options extends CommonOptions {
   name: string
   dbNames?: string[]
   force?: boolean
+  compareAll?: boolean
   yes?: boolean
 }
 
@@ -15,6 +16,7 @@ export function addCutover(migration: Command): void {
       '--force',
       'cut over also above the greatest latency that is allowed, and without objects that could not be built',
     )
+    .option('--compare-all', 'compare all rows, also of tables that were compared before; takes longer')
     .option('-y, --yes', 'do not ask')
     .action(async (options: Options) => {
       const { client, note, printMigration } = session(options)
@@ -27,7 +29,14 @@ export function addCutover(migration: Command): void {
       const migration = await client.update(options.name, {
         triggerCutover: 'True',
         ...(options.dbNames ? { dbsToTriggerCutoverOn: options.dbNames } : {}),
-        ...(options.force ? { pgflex: { force: true } } : {}),
+        ...(options.force || options.compareAll
+          ? {
+              pgflex: {
+                ...(options.force ? { force: true } : {}),
+                ...(options.compareAll ? { compareAll: true } : {}),
+              },
+            }
+          : {}),
       })
       note(
         `Cutover is asked for. Follow it with: pgflex migration watch -n ${options.name}; the connection strings for ` +

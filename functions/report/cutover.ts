@@ -38,7 +38,7 @@ const MOST_DIFFERENCES = 500
 /** What was compared, and what differed. */
 export function comparisonSection({ verification }: Pick<PgflexStatus, 'verification'>): Html {
   if (!verification) return section('Comparison', markup`<p>Nothing has been compared yet.</p>`)
-  const { mode, result, tables, rows, differences } = verification
+  const { mode, result, tables, rows, differences, atMarks, whole } = verification
   const rest = differences.length - MOST_DIFFERENCES
   return section(
     'Comparison',
@@ -46,6 +46,12 @@ export function comparisonSection({ verification }: Pick<PgflexStatus, 'verifica
       <strong class="${tone(result)}">${result}</strong>: ${mode}, ${number(tables)} tables, ${number(rows)} rows,
       ${seconds(verification.seconds)}
     </p>`,
+    atMarks && whole
+      ? markup`<p>
+          ${number(atMarks.tables)} tables had been compared before the cutover: of them, the ${number(atMarks.rows)} rows that
+          changed since were compared again. ${number(whole.tables)} tables were compared whole, with ${number(whole.rows)} rows.
+        </p>`
+      : undefined,
     differences.length === 0
       ? undefined
       : table(

@@ -171,6 +171,36 @@ const DEFINITION = `
     state        jsonb not null
   );
 
+  -- Tables that are compared in the background while they are followed. What came of it holds, but for the rows that
+  -- are marked since; see verify/background-comparison.ts.
+  create table if not exists pgflex.compared_table (
+    id          int    generated always as identity primary key, -- another one for each comparison of a table
+    schema_name text   not null,
+    table_name  text   not null,
+    bytes       bigint not null default 0,
+    marked_from pg_lsn,            -- all changes of transactions that commit at or after it are marked
+    definition  text,              -- of both sides, after that and before the first range
+    state       text   not null default 'running' check (state in ('running', 'equal', 'unequal')),
+    ended_at    timestamptz,
+    unique (schema_name, table_name)
+  );
+
+  -- What the marks of these tables are; only the transactions that apply change it. See replicate/apply/change-marks.ts.
+  create table if not exists pgflex.marked_table (
+    id          int     primary key, -- of compared_table
+    key_columns text[],              -- what the keys of its marks are the values of
+    whole       boolean not null default false -- more has changed than is marked by rows
+  );
+
+  -- Rows that were changed. Not one for each row, which would cost as much as the change, but for each group.
+  create table if not exists pgflex.change_mark (
+    table_id int    not null,
+    marks    int    not null,
+    keys     text[],               -- for each column of the key, the text of an array of its values
+    blocks   bigint[]              -- of an integer key: blocks of neighbouring keys, by number
+  );
+  create index if not exists change_mark_table on pgflex.change_mark (table_id);
+
   -- Points of the plots.
   create table if not exists pgflex.sample (
     at              timestamptz not null default now(),

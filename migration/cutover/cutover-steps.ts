@@ -42,7 +42,10 @@ export function cutoverSteps(
   // Nobody else records steps of this attempt while we hold the lease.
   const known = (): Promise<Map<string, StepRecord>> => (records ??= readRecords(target, prefix))
   const done = async (): Promise<CutoverReport['steps']> =>
-    [...(await known())].map(([name, { startedAt, endedAt }]) => ({ name, startedAt, endedAt }))
+    [...(await known())].map(([name, { startedAt, endedAt, detail }]) => {
+      const { message } = detail as { message?: string }
+      return { name, startedAt, endedAt, ...(message === undefined ? {} : { message }) }
+    })
 
   let telling: Promise<void> | undefined
   let isTold = true

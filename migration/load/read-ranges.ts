@@ -9,7 +9,7 @@ import type { SourceTable } from './tables.ts'
  */
 export async function readRanges(
   source: Connection,
-  table: SourceTable,
+  table: Pick<SourceTable, 'oid' | 'schema' | 'name' | 'integerKey'>,
   method: RangeMethod,
   count: number,
 ): Promise<TableRange[]> {

@@ -43,7 +43,10 @@ export function applyChanges(
     ...(rest.migrationWindowStartTimeInUtc === undefined
       ? {}
       : { migrationWindowStartTimeInUtc: utc(rest.migrationWindowStartTimeInUtc) }),
-    pgflex: { ...before.pgflex, ...pick(options, ['writeFreeze', 'verify', 'maxLatencySecondsForCutover']) },
+    pgflex: {
+      ...before.pgflex,
+      ...pick(options, ['writeFreeze', 'verify', 'compareAll', 'maxLatencySecondsForCutover']),
+    },
   }
   refuseLate(before, rest, server)
   const problems: Problem[] = []

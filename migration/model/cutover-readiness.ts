@@ -1,5 +1,5 @@
 import type { MigrationRecord } from './record.ts'
-import type { CutoverFacts, DatabaseStatus, NamedObjects } from './status.ts'
+import type { BackgroundComparison, CutoverFacts, DatabaseStatus, NamedObjects } from './status.ts'
 
 /** One thing that must hold before a database is cut over, and whether it does, in words. */
 export interface ReadinessCheck {
@@ -156,8 +156,8 @@ function freeze(record: MigrationRecord, facts: CutoverFacts | undefined): Check
   ]
 }
 
-function comparison(record: MigrationRecord, { verification }: DatabaseStatus): Check {
-  const { verify } = record.properties.pgflex
+function comparison(record: MigrationRecord, { verification, comparison: background }: DatabaseStatus): Check {
+  const { verify, compareAll } = record.properties.pgflex
   if (verification?.result === 'Different') {
     const { mode, differences } = verification
     return [
@@ -165,11 +165,27 @@ function comparison(record: MigrationRecord, { verification }: DatabaseStatus): 
       `The last comparison (${mode}) found differences in ${counted(differences.length, 'table')}: ${listed({ count: differences.length, names: differences.slice(0, 5).map(({ table }) => table) })}.`,
     ]
   }
+  if (verify === 'Checksums' && compareAll !== true && background) return inBackground(background)
   if (verification?.result === 'Equal')
     return [true, `The last comparison (${verification.mode}) found ${verification.tables} tables equal.`]
   return verify === 'None'
     ? [true, 'Nothing is compared at cutover: verify is None.']
     : [true, `Nothing has been compared yet; cutover compares (${verify}), and is called off where the sides differ.`]
+}
+
+/** What is not compared makes the cutover longer, and the user may choose to have it so. */
+function inBackground({ running, tables, tablesCompared, bytes, bytesCompared }: BackgroundComparison): Check {
+  const share = bytes === 0 ? '' : ` (${Math.floor((100 * bytesCompared) / bytes)} % of the data)`
+  const done =
+    tablesCompared === tables
+      ? `All ${counted(tables, 'table')} are compared in the background; of them, cutover compares the rows that changed since.`
+      : `${tablesCompared} of ${counted(tables, 'table')}${share} are compared in the background; of them, cutover compares the rows that changed since, and the rest whole.`
+  return running
+    ? [
+        false,
+        `${done} Wait until it has ended, cut over with Counts (PATCH properties.pgflex.verify), or cut over as it is: the writes stop for longer.`,
+      ]
+    : [true, done]
 }
 
 function counted(count: number, what: string): string {

@@ -65,6 +65,20 @@ const rowDifference = z.strictObject({
     .meta({ description: 'What differs, as text; long values are cut.' }),
 })
 
+const comparedPart = z.strictObject({ tables: z.number(), rows: z.number() })
+
+const comparison = z
+  .strictObject({
+    running: z.boolean(),
+    tables: z.number(),
+    tablesCompared: z.number(),
+    bytes: z.number(),
+    bytesCompared: z.number(),
+  })
+  .meta({
+    description: 'Of the full comparison in the background: cutover compares what is compared only where it changed.',
+  })
+
 const verification = z.strictObject({
   mode: z.enum(['Checksums', 'Counts', 'None']),
   result: z.enum(['Equal', 'Different', 'Skipped', 'Running']),
@@ -80,6 +94,10 @@ const verification = z.strictObject({
       rows: z.array(rowDifference).optional(),
     }),
   ),
+  atMarks: comparedPart.optional().meta({
+    description: 'At cutover: tables of which only the rows were compared that changed since an earlier comparison.',
+  }),
+  whole: comparedPart.optional().meta({ description: 'At cutover: tables of which all rows were compared.' }),
   whileFollowing: z
     .strictObject({
       requestedAt: time,
@@ -90,7 +108,7 @@ const verification = z.strictObject({
       objects: z.array(objectDifference).meta({ description: 'Objects of the schema that are on one side only.' }),
     })
     .optional()
-    .meta({ description: 'Of a comparison that was asked for with POST …/verify.' }),
+    .meta({ description: 'Of a comparison while the database is followed.' }),
 })
 
 const pgflexStatus = z.strictObject({
@@ -106,6 +124,7 @@ const pgflexStatus = z.strictObject({
   slot: slot.optional(),
   cutover: cutover.optional(),
   verification: verification.optional(),
+  comparison: comparison.optional(),
   readiness: z
     .array(z.strictObject({ check: z.string(), ok: z.boolean(), message: z.string() }))
     .optional()

@@ -2,6 +2,7 @@ import type { Action } from '../status.ts'
 import type { ReadinessCheck } from './cutover-readiness.ts'
 import type { PgflexStatus } from './migration-resource.ts'
 import type {
+  BackgroundComparison,
   CutoverReport,
   DatabaseStatus,
   FollowingVerification,
@@ -15,7 +16,18 @@ export function databasePgflex(
   actions: Action[],
   readiness: ReadinessCheck[] | undefined,
 ): PgflexStatus {
-  const { phase, progress, lagBytes, latencySeconds, maxLatencySeconds, slot, cutover, verification, warnings } = status
+  const {
+    phase,
+    progress,
+    lagBytes,
+    latencySeconds,
+    maxLatencySeconds,
+    slot,
+    cutover,
+    verification,
+    comparison,
+    warnings,
+  } = status
   return {
     actions,
     phase,
@@ -26,6 +38,7 @@ export function databasePgflex(
     ...(slot === undefined ? {} : { slot }),
     ...(cutover === undefined ? {} : { cutover }),
     ...(verification === undefined ? {} : { verification }),
+    ...(comparison === undefined ? {} : { comparison }),
     ...(readiness === undefined ? {} : { readiness }),
     warnings,
   }
@@ -41,6 +54,7 @@ export function serverPgflex(server: ServerStatus, databases: DatabaseStatus[], 
   const safe = present(slots.map((slot) => slot.safeWalBytes))
   const cutover = overallCutover(databases)
   const verification = overallVerification(databases)
+  const comparison = overallComparison(present(databases.map((status) => status.comparison)))
   return {
     actions,
     phase: overallPhase(server, databases),
@@ -65,6 +79,7 @@ export function serverPgflex(server: ServerStatus, databases: DatabaseStatus[], 
         }),
     ...(cutover === undefined ? {} : { cutover }),
     ...(verification === undefined ? {} : { verification }),
+    ...(comparison === undefined ? {} : { comparison }),
     warnings: [
       ...server.warnings,
       ...databases.flatMap(({ database, warnings }) => warnings.map((warning) => `${database}: ${warning}`)),
@@ -124,6 +139,11 @@ function overallVerification(databases: DatabaseStatus[]): PgflexStatus['verific
   const whileFollowing = overallFollowing(
     reports.flatMap(({ database, verification: { whileFollowing: report } }) => (report ? [{ database, report }] : [])),
   )
+  const parts = (part: 'atMarks' | 'whole'): Pick<VerificationReport, 'atMarks' | 'whole'> => {
+    const known = present(reports.map(({ verification }) => verification[part]))
+    if (known.length === 0) return {}
+    return { [part]: { tables: sum(known.map(({ tables }) => tables)), rows: sum(known.map(({ rows }) => rows)) } }
+  }
   const result: VerificationReport['result'] =
     (['Different', 'Running', 'Skipped'] as const).find((one) => results.includes(one)) ?? 'Equal'
   return {
@@ -135,7 +155,20 @@ function overallVerification(databases: DatabaseStatus[]): PgflexStatus['verific
     differences: reports.flatMap(({ database, verification }) =>
       verification.differences.map((difference) => ({ database, ...difference })),
     ),
+    ...parts('atMarks'),
+    ...parts('whole'),
     ...(whileFollowing === undefined ? {} : { whileFollowing }),
+  }
+}
+
+function overallComparison(comparisons: BackgroundComparison[]): BackgroundComparison | undefined {
+  if (comparisons.length === 0) return undefined
+  return {
+    running: comparisons.some(({ running }) => running),
+    tables: sum(comparisons.map(({ tables }) => tables)),
+    tablesCompared: sum(comparisons.map(({ tablesCompared }) => tablesCompared)),
+    bytes: sum(comparisons.map(({ bytes }) => bytes)),
+    bytesCompared: sum(comparisons.map(({ bytesCompared }) => bytesCompared)),
   }
 }
 

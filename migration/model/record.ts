@@ -24,6 +24,7 @@ export interface MigrationProperties {
 export interface PgflexOptions {
   writeFreeze: 'Automatic' | 'Manual'
   verify: 'Checksums' | 'Counts' | 'None'
+  compareAll?: boolean
   fallback: 'None' | 'ReverseReplication'
   serverParameters: 'Copy' | 'Report' | 'Skip'
   includeTables?: string[]

@@ -29,6 +29,11 @@ const tablePattern = z.string().regex(/^.+\..+$/s, 'must be schema.table, where 
 /** As many workers as any server could use: more is a mistake in typing. */
 const jobs = z.int().min(1).max(256)
 
+const compareAll = z.boolean().meta({
+  description:
+    'With Checksums, compare all rows at cutover, also of tables that were compared before and changed in some rows only.',
+})
+
 export const pgflexOptionsSchema = z
   .strictObject({
     writeFreeze: z.enum(['Automatic', 'Manual']).default('Automatic').meta({
@@ -37,6 +42,7 @@ export const pgflexOptionsSchema = z
     verify: z.enum(['Checksums', 'Counts', 'None']).default('Checksums').meta({
       description: 'What is compared between source and target at cutover.',
     }),
+    compareAll: compareAll.optional(),
     fallback: z.enum(['None', 'ReverseReplication']).default('None').meta({
       description: 'ReverseReplication keeps the source in step after cutover.',
     }),
@@ -118,6 +124,7 @@ export const patchSchema = z.strictObject({
         .strictObject({
           writeFreeze: z.enum(['Automatic', 'Manual']).optional(),
           verify: z.enum(['Checksums', 'Counts', 'None']).optional(),
+          compareAll: compareAll.optional(),
           maxLatencySecondsForCutover: z.number().min(0).optional(),
           force: z.boolean().optional().meta({
             description: 'Cut over whatever the latency, and without indexes or constraints that could not be built.',

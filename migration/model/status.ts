@@ -45,6 +45,7 @@ export interface DatabaseStatus {
   cutoverFence?: string
   cutover?: CutoverReport
   verification?: VerificationReport
+  comparison?: BackgroundComparison
   cutoverFacts?: CutoverFacts
   warnings: string[]
 }
@@ -108,8 +109,21 @@ export interface VerificationReport {
   rows: number
   seconds: number
   differences: TableDifference[]
+  /** How the tables were compared at a cutover: where they were changed since an earlier comparison, or whole. */
+  atMarks?: { tables: number; rows: number }
+  whole?: { tables: number; rows: number }
   /** What only a comparison while following has. */
   whileFollowing?: FollowingVerification
+}
+
+/** How far the full comparison in the background is. What is compared is compared at cutover only where it changed. */
+export interface BackgroundComparison {
+  running: boolean
+  tables: number
+  tablesCompared: number
+  /** Heaps and TOAST when they were copied. */
+  bytes: number
+  bytesCompared: number
 }
 
 export interface TableDifference {

@@ -14,6 +14,7 @@ import { StatementRefused, TargetTransaction } from './apply/target-transaction.
 import { FollowWarnings } from './follow-warnings.ts'
 import { recordAcknowledged } from './followed-source.ts'
 import { requirePublications } from './made-publications.ts'
+import { Marking } from './marking.ts'
 import { openFollowedSource } from './open-followed-source.ts'
 import { readProgress } from './progress.ts'
 import { SchemaChanges } from './schema-change/schema-changes.ts'
@@ -60,6 +61,7 @@ export async function followStream(slice: Slice): Promise<SliceReason> {
   const { context, lease, source, catalog, session, report, end, orders } = slice
   const names = sourceObjects(context.key, context.database)
   const [progress, points] = [await readProgress(catalog, names.slot), await readTablePoints(catalog)]
+  const marking = await Marking.open(catalog, lease, { tidy: end.until === undefined })
   const opened = await openFollowedSource(context, { source, catalog, names, progress, asText: slice.textRequired })
   await using held = new AsyncDisposableStack()
   const stream = held.use(opened.stream)
@@ -105,13 +107,14 @@ export async function followStream(slice: Slice): Promise<SliceReason> {
       },
     },
     appliedLsn: progress.appliedLsn,
+    marks: marking.marks,
     onIgnored: (table) => warnings.ignored(table),
     onMissed: (missed) => {
       following.missed += missed.rows
       warnings.missed(missed)
     },
   })
-  const following = { stream, applier, progress, missed: 0, warnings }
+  const following = { stream, applier, marking, progress, missed: 0, warnings }
   report.following = following
   end.onEnd = () => stream.wake()
   using _lost = onAbort(lease.lost, () => stream.wake())

@@ -7,6 +7,7 @@ import type { DatabaseStatus } from '../model/status.ts'
 import { readCutoverFacts } from './cutover-facts.ts'
 import { latencySeconds } from './latency.ts'
 import type { FollowWarnings } from './follow-warnings.ts'
+import type { Marking } from './marking.ts'
 import type { Progress } from './progress.ts'
 import type { SlotState } from './replication-slot.ts'
 import type { ReplicationStream } from './replication-stream.ts'
@@ -35,6 +36,7 @@ const SILENT_MS = 120_000
 export interface Following {
   stream: ReplicationStream
   applier: Applier
+  marking: Marking
   /** As it was when the stream began. */
   progress: Progress
   missed: number
@@ -95,8 +97,10 @@ export class SliceReport {
   async look(signal?: AbortSignal): Promise<void> {
     const { following } = this
     if (!following) return
+    const { applier, stream, marking } = following
+    await marking.look()
     const mark = await this.#marks.take()
-    const { applier, stream } = following
+    await marking.say(mark.lsn)
     stream.ping()
     const limit = performance.now() + CATCH_UP_MS
     while (applier.position < mark.lsn && performance.now() < limit && signal?.aborted !== true) await pause(5)

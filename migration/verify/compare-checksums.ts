@@ -5,7 +5,7 @@ import { compareTables, type Side } from './compare-tables.ts'
 import { hashQuery, pinOutput, type Digest } from './table-hash.ts'
 
 /**
- * Compares the content of every table by a hash of its rows, over `width` pairs of connections.
+ * Compares the content of every table by a hash of its rows, over `width` connections to each side.
  *
  * @throws whatever a query throws: no permission, connection lost
  */
@@ -14,6 +14,7 @@ export async function compareChecksums(
   target: Side,
   tables: TableName[],
   width?: number,
+  partBytes?: number,
 ): Promise<VerificationReport> {
   const digest = commonDigest(await Promise.all([versionOf(source), versionOf(target)]))
   return compareTables(
@@ -21,13 +22,13 @@ export async function compareChecksums(
       mode: 'Checksums',
       columns: true,
       prepare: pinOutput,
-      query: (table, columns) =>
-        `select rows, high || '/' || low as content from (${hashQuery(table, columns, digest)}) as hash`,
+      query: (table, columns, condition) => hashQuery(table, columns, digest, condition),
     },
     source,
     target,
     tables,
     width,
+    partBytes,
   )
 }
 

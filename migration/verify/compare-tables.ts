@@ -1,6 +1,5 @@
 import type { Connection } from '../connect.ts'
 import type { VerificationReport } from '../model/status.ts'
-import { bothSettled } from './both-settled.ts'
 import {
   listComparedColumns,
   listComparedTables,
@@ -8,6 +7,8 @@ import {
   type ComparedColumn,
   type TableName,
 } from './compared-table.ts'
+import { toTableHash, type TableHash } from './table-hash.ts'
+import { PART_BYTES, tableCutter } from './table-parts.ts'
 
 /** A connection to one side, or a function that opens one, for a comparison over several. */
 export type Side = Connection | (() => Promise<Connection>)
@@ -17,8 +18,11 @@ export interface Measure {
   mode: 'Counts' | 'Checksums'
   /** Runs once in each session. */
   prepare?: (connection: Connection) => Promise<void>
-  /** A query of one row: `rows` and `content`, both text; equal on both sides if and only if the tables are. */
-  query: (table: TableName, columns: ComparedColumn[]) => string
+  /**
+   * A query of one row for the rows that a condition holds for: `rows`, `high` and `low`, sums of the rows as text. The
+   * sums over all rows are equal on both sides if and only if the tables are.
+   */
+  query: (table: TableName, columns: ComparedColumn[], condition: string) => string
   /** True when the columns count, not only the rows. */
   columns: boolean
 }
@@ -28,9 +32,11 @@ const SMALL_TABLE_BYTES = 1024 * 1024
 const TABLES_PER_QUERY = 50
 
 /**
- * Compares tables of the same name on both sides, the biggest first, over `width` pairs of connections (one
- * when connections are given instead of functions that open them). A table or column that one side does not
- * have is a difference, not an error.
+ * Compares tables of the same name on both sides, the biggest first, over `width` connections to each side (one when
+ * connections are given instead of functions that open them); big ones in parts. A table or column that one side does
+ * not have is a difference, not an error.
+ *
+ * @param partBytes of the heap: what is bigger is cut
  */
 export async function compareTables(
   measure: Measure,
@@ -38,6 +44,7 @@ export async function compareTables(
   target: Side,
   tables: TableName[],
   width = 1,
+  partBytes?: number,
 ): Promise<VerificationReport> {
   const began = performance.now()
   const describing = (connection: Connection): Promise<Map<string, DescribedTable>> => describe(connection, measure)
@@ -54,44 +61,35 @@ export async function compareTables(
         target: right ? 'the table' : 'no such table',
       })
     } else if (difference) differences.push({ table: label(table), ...difference })
-    else shared.push({ table, bytes: left.bytes, source: left.columns, target: sameOrder(left.columns, right.columns) })
-  }
-
-  const queue = planBatches(shared)
-  let compared = 0
-  async function work(sourceSession: Connection, targetSession: Connection): Promise<void> {
-    await Promise.all([measure.prepare?.(sourceSession), measure.prepare?.(targetSession)])
-    for (let batch = queue.shift(); batch; batch = queue.shift()) {
-      const [left, right] = await bothSettled(
-        measureBatch(sourceSession, measure, batch, 'source'),
-        measureBatch(targetSession, measure, batch, 'target'),
-      )
-      for (const [index, { table }] of batch.entries()) {
-        const [ours, theirs] = [left[index]!, right[index]!]
-        compared += Number(ours.rows)
-        if (ours.rows === theirs.rows && ours.content === theirs.content) continue
-        const sameRows = ours.rows === theirs.rows
-        const words = (side: Measured): string => `${side.rows} rows${sameRows ? `, hash ${side.content}` : ''}`
-        differences.push({ table: label(table), source: words(ours), target: words(theirs) })
-      }
+    else {
+      const ours = { bytes: left.bytes, columns: left.columns, sums: noRows() }
+      const theirs = { bytes: right.bytes, columns: sameOrder(left.columns, right.columns), sums: noRows() }
+      shared.push({ table, bytes: left.bytes, source: ours, target: theirs })
     }
   }
-  const pairs = typeof source === 'function' && typeof target === 'function' ? Math.min(width, queue.length) : 1
-  const outcomes = await Promise.allSettled(
-    Array.from({ length: pairs }, () =>
-      withSide(source, (s) => withSide(target, (t) => work(s, t))).catch((error: unknown) => {
-        // The other pairs end after the batch that they have in hand.
-        queue.length = 0
-        throw error
-      }),
+
+  const batches = planBatches(shared)
+  const stop = new AbortController()
+  const [ours, theirs] = await Promise.allSettled(
+    (['source', 'target'] as const).map((name) =>
+      measureSide(measure, name, name === 'source' ? source : target, { batches, width, partBytes, stop }),
     ),
   )
-  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
+  for (const outcome of [ours!, theirs!]) if (outcome.status === 'rejected') throw outcome.reason
+  let compared = 0n
+  for (const { table, source: left, target: right } of shared) {
+    compared += left.sums.rows
+    const [before, after] = [toTableHash(left.sums), toTableHash(right.sums)]
+    if (before.rows === after.rows && before.hash === after.hash) continue
+    const sameRows = before.rows === after.rows
+    const words = ({ rows, hash }: TableHash): string => `${rows} rows${sameRows ? `, hash ${hash}` : ''}`
+    differences.push({ table: label(table), source: words(before), target: words(after) })
+  }
   return {
     mode: measure.mode,
     result: differences.length === 0 ? 'Equal' : 'Different',
     tables: tables.length,
-    rows: compared,
+    rows: Number(compared),
     seconds: Math.round(performance.now() - began) / 1000,
     differences: differences.toSorted((a, b) => (a.table < b.table ? -1 : 1)),
   }
@@ -100,13 +98,84 @@ export async function compareTables(
 interface PlannedTable {
   table: TableName
   bytes: number
-  source: ComparedColumn[]
-  target: ComparedColumn[]
+  source: PlannedSide
+  target: PlannedSide
 }
 
-interface Measured {
-  rows: string
-  content: string
+interface PlannedSide {
+  bytes: number
+  columns: ComparedColumn[]
+  /** Of the parts that have been measured. */
+  sums: Sums
+}
+
+interface Sums {
+  rows: bigint
+  high: bigint
+  low: bigint
+}
+
+const noRows = (): Sums => ({ rows: 0n, high: 0n, low: 0n })
+
+/** What one query measures: a part of a big table, or several small ones whole. */
+interface Job {
+  table: TableName
+  side: PlannedSide
+  condition: string
+}
+
+/** Measures all tables of one side, whatever the other side does. */
+async function measureSide(
+  measure: Measure,
+  name: 'source' | 'target',
+  side: Side,
+  work: { batches: PlannedTable[][]; width: number; partBytes: number | undefined; stop: AbortController },
+): Promise<void> {
+  const { batches, width, partBytes = PART_BYTES, stop } = work
+  const isBig = (batch: PlannedTable[]): boolean => batch.length === 1 && batch[0]![name].bytes > partBytes
+  const queue: Job[][] = []
+  const add = (batch: PlannedTable[], condition = 'true'): unknown =>
+    queue.push(batch.map(({ table, [name]: planned }) => ({ table, side: planned, condition })))
+  if (batches.some(isBig)) {
+    await withSide(side, async (connection) => {
+      const cut = await tableCutter(connection, partBytes)
+      for (const batch of batches.filter(isBig)) {
+        for (const condition of await cut(batch[0]!.table, batch[0]![name].bytes)) add(batch, condition)
+      }
+    })
+  }
+  for (const batch of batches) if (!isBig(batch)) add(batch)
+  const outcomes = await Promise.allSettled(
+    Array.from({ length: typeof side === 'function' ? Math.min(width, queue.length) : 1 }, () =>
+      withSide(side, async (session) => {
+        await measure.prepare?.(session)
+        for (let batch = queue.shift(); batch && !stop.signal.aborted; batch = queue.shift()) {
+          await measureBatch(session, measure, batch)
+        }
+      }).catch((error: unknown) => {
+        // The others end after the batch that they have in hand.
+        stop.abort()
+        throw error
+      }),
+    ),
+  )
+  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
+}
+
+async function measureBatch(session: Connection, { query }: Measure, batch: Job[]): Promise<void> {
+  const parts = batch.map(
+    ({ table, side, condition }, index) =>
+      `select ${index} as position, rows, high, low from (${query(table, side.columns, condition)}) as t${index}`,
+  )
+  const { rows } = await session.query<Record<'rows' | 'high' | 'low', string>>(
+    `${parts.join('\nunion all\n')}\norder by position`,
+  )
+  for (const [index, { side }] of batch.entries()) {
+    const { rows: count, high, low } = rows[index]!
+    side.sums.rows += BigInt(count)
+    side.sums.high += BigInt(high)
+    side.sums.low += BigInt(low)
+  }
 }
 
 /** Big tables alone and first, small ones together. */
@@ -118,20 +187,6 @@ export function planBatches<T extends { bytes: number }>(tables: T[]): T[][] {
     batches.push(small.slice(start, start + TABLES_PER_QUERY))
   }
   return batches
-}
-
-async function measureBatch(
-  connection: Connection,
-  { query }: Measure,
-  batch: PlannedTable[],
-  side: 'source' | 'target',
-): Promise<Measured[]> {
-  const parts = batch.map(
-    (planned, index) =>
-      `select ${index} as position, rows, content from (${query(planned.table, planned[side])}) as t${index}`,
-  )
-  const { rows } = await connection.query<Measured>(`${parts.join('\nunion all\n')}\norder by position`)
-  return rows
 }
 
 interface DescribedTable {

@@ -4,12 +4,10 @@ import { commonDigest, versionOf } from './compare-checksums.ts'
 import { compareRange, type Cursor } from './compare-range.ts'
 import { tableKey, type TableName } from './compared-table.ts'
 import { digestsOf, type RowsOf } from './row-digests.ts'
+import { ROWS_SHOWN } from './row-differences.ts'
 import { readRowsOf } from './rows-of.ts'
 import { describeRows } from './row-values.ts'
 import { pinOutput } from './table-hash.ts'
-
-/** Rows of a table that are shown. */
-export const ROWS_SHOWN = 20
 
 /**
  * Adds to tables that differ the rows in which they do, as far as they are found within the time. Nobody may write on

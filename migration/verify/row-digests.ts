@@ -20,8 +20,12 @@ export interface RowsOf {
 export type RowDigests = Map<string, string>
 
 /** The hash of a range. Needs pinOutput(), as everything here. */
-export async function hashRange(connection: Connection, rows: RowsOf, range: KeyRange): Promise<TableHash> {
-  const { sql, values } = inRange(rows.identity.columns, range)
+export function hashRange(connection: Connection, rows: RowsOf, range: KeyRange): Promise<TableHash> {
+  return hashWhere(connection, rows, inRange(rows.identity.columns, range))
+}
+
+/** The hash of the rows that a condition holds for. */
+export async function hashWhere(connection: Connection, rows: RowsOf, { sql, values }: Condition): Promise<TableHash> {
   const answer = await connection.query<{ rows: string; high: string; low: string }>(
     hashQuery(rows.table, rows.columns, rows.digest, sql),
     values,
@@ -57,17 +61,18 @@ export function digestsInRange(
 ): Promise<RowDigests> {
   const { columns } = rows.identity
   const order = limit === undefined ? '' : `order by ${keyList(columns)} limit ${limit}`
-  return readDigests(connection, rows, inRange(columns, range), order)
+  return digestsWhere(connection, rows, inRange(columns, range), order)
 }
 
 /** Those of the rows that are there. */
 export async function digestsOf(connection: Connection, rows: RowsOf, ids: string[]): Promise<RowDigests> {
   const { columns } = rows.identity
-  if (columns.length > 0) return readDigests(connection, rows, inKeys(columns, ids.map(parseKey)))
+  if (columns.length > 0) return digestsWhere(connection, rows, inKeys(columns, ids.map(parseKey)))
   return contentCounts(connection, rows, 'digest = any ($1::text[])', [ids])
 }
 
-async function readDigests(
+/** The rows that a condition holds for. */
+export async function digestsWhere(
   connection: Connection,
   { table, columns, identity, digest }: RowsOf,
   { sql, values }: Condition,

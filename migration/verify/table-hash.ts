@@ -54,8 +54,9 @@ export function rowDigest(columns: ComparedColumn[], digest: Digest): string {
   return digestOf(`convert_to(${rowText(columns, digest)}, ${COMMON_ENCODING})`, digest)
 }
 
-export function toTableHash({ rows, high, low }: { rows: string; high: string; low: string }): TableHash {
-  const hex = (sum: string): string => BigInt.asUintN(64, BigInt(sum)).toString(16).padStart(16, '0')
+/** Sums of {@link hashQuery}, of all rows or added up over parts of them. */
+export function toTableHash({ rows, high, low }: Record<'rows' | 'high' | 'low', string | bigint>): TableHash {
+  const hex = (sum: string | bigint): string => BigInt.asUintN(64, BigInt(sum)).toString(16).padStart(16, '0')
   return { rows: BigInt(rows), hash: hex(high) + hex(low) }
 }
 

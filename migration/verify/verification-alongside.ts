@@ -3,42 +3,94 @@ import type { DatabaseContext } from '../context.ts'
 import { acquireLease } from '../control/lease.ts'
 import { isAsked, type MigrationRecord } from '../model/record.ts'
 import { updateRecord } from '../store/migrations.ts'
-import { readVerification } from './verification-state.ts'
-import { verificationFailure, verifyWhileFollowing } from './verify-while-following.ts'
+import { BACKGROUND, compareInBackground } from './background-comparison.ts'
+import {
+  findVerification,
+  forgetOthers,
+  forgetVerification,
+  newVerification,
+  type VerificationState,
+} from './verification-state.ts'
+import { verificationFailure, verifyWhileFollowing, type Verification } from './verify-while-following.ts'
+
+/** What a comparison works with, whichever it is. */
+type Sessions = Omit<Verification, 'state' | 'rest' | 'kept'>
+
+/** Pause of a comparison that somebody waits for, in parts of the time of its work: half of the time. */
+const REST = 1
+
+interface Work {
+  /** When the user asked for it; of the one in the background nothing. */
+  requestedAt: string | undefined
+  stop: AbortController
+  ended: boolean
+}
 
 /**
- * The comparison that runs beside a replication slice, if the user has asked for one. It ends with the slice and goes
- * on in the next one. Whatever happens to it, the slice is not touched.
+ * The comparison that runs beside a replication slice: the one that the user has asked for, else, where the cutover is to
+ * compare contents, the one in the background. It ends with the slice and goes on in the next one. Whatever happens to
+ * it, the slice is not touched.
  */
 export class VerificationAlongside implements AsyncDisposable {
   readonly #context: DatabaseContext
-  readonly #stop = new AbortController()
-  #work: Promise<void> | undefined
+  #work: Work | undefined
+  #done: Promise<void> = Promise.resolve()
+  #isOver = false
+  /** Looks for work in the background once in a slice. */
+  #looked = false
 
   constructor(context: DatabaseContext) {
     this.#context = context
   }
 
-  /** Begins if it is asked for and not at work. */
-  start(record: MigrationRecord): void {
+  /** Begins what is to be done, if nothing is at work. @param caughtUp the target is not far behind */
+  start(record: MigrationRecord, caughtUp: boolean): void {
+    const { database } = this.#context
+    if (this.#isOver) return
+    const asked = isAsked(record, 'verify', database) ? record.requests.verify![database]!.at : undefined
+    if (this.#work && !this.#work.ended) {
+      // Nobody waits for the one in the background; it goes on later.
+      if (asked !== undefined && this.#work.requestedAt === undefined) this.#work.stop.abort()
+      return
+    }
+    if (asked !== undefined) {
+      // What was interrupted is tried again in the next slice.
+      if (this.#work?.requestedAt !== asked) this.#begin(asked)
+    } else if (caughtUp && !this.#looked && record.properties.pgflex.verify === 'Checksums') {
+      this.#looked = true
+      this.#begin(undefined)
+    }
+  }
+
+  #begin(requestedAt: string | undefined): void {
     const { database, log } = this.#context
-    if (this.#work || this.#stop.signal.aborted || !isAsked(record, 'verify', database)) return
-    this.#work = verify(this.#context, record.requests.verify![database]!.at, this.#stop.signal).catch(
-      (error: unknown) => {
-        // It is tried again in the next slice.
-        if (this.#stop.signal.aborted) return
-        log.warn('The comparison was interrupted', { database, error: verificationFailure(error) })
-      },
+    const work: Work = { requestedAt, stop: new AbortController(), ended: false }
+    this.#work = work
+    this.#done = alongside(this.#context, work.stop.signal, (sessions) =>
+      requestedAt === undefined ? compareAll(sessions) : compareOnDemand(sessions, requestedAt),
     )
+      .catch((error: unknown) => {
+        if (work.stop.signal.aborted) return
+        log.warn('The comparison was interrupted', { database, error: verificationFailure(error) })
+      })
+      .finally(() => {
+        work.ended = true
+      })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop.abort()
-    await this.#work
+    this.#isOver = true
+    this.#work?.stop.abort()
+    await this.#done
   }
 }
 
-async function verify(context: DatabaseContext, requestedAt: string, signal: AbortSignal): Promise<void> {
+/** Opens the sessions of a comparison, and cuts them when it is to stop. */
+async function alongside(
+  context: DatabaseContext,
+  signal: AbortSignal,
+  work: (sessions: Sessions) => Promise<void>,
+): Promise<void> {
   await using leaseSession = await context.target('verify lease')
   await using lease = await acquireLease(leaseSession, 'verify')
   // Another copy of this slice compares.
@@ -53,25 +105,43 @@ async function verify(context: DatabaseContext, requestedAt: string, signal: Abo
   const cut = (): void => [source, target].forEach((side: Connection) => void side.end().catch(() => {}))
   stop.addEventListener('abort', cut)
   try {
-    if (stop.aborted) return
-    const state = await readVerification(control, requestedAt)
-    if (!(await verifyWhileFollowing({ context, source, target, control, signal: stop, state }))) return
-    const { result, differences, whileFollowing } = state.report
-    const [tables, objects] = [differences.length, whileFollowing!.objects.length]
-    // Repeated after a crash in between: the state says that all is done.
-    await context.event({
-      level: result === 'Equal' ? 'info' : 'warning',
-      event: 'Verified',
-      message:
-        result === 'Equal'
-          ? `The comparison found ${state.report.rows} rows of ${state.report.tables} tables equal.`
-          : `The comparison found lasting differences in ${tables} tables, and ${objects} objects that are not the same on both sides.`,
-    })
-    await forgetRequest(context, requestedAt)
-    await control.query('delete from pgflex.verification where requested_at = $1', [requestedAt])
+    if (!stop.aborted) await work({ context, source, target, control, signal: stop })
   } finally {
     stop.removeEventListener('abort', cut)
   }
+}
+
+async function compareOnDemand(sessions: Sessions, requestedAt: string): Promise<void> {
+  const { context, control } = sessions
+  await forgetOthers(control, [requestedAt, BACKGROUND])
+  const state = (await findVerification(control, requestedAt)) ?? newVerification(requestedAt)
+  if (!(await verifyWhileFollowing({ ...sessions, state, rest: REST }))) return
+  // Repeated after a crash in between: the state says that all is done.
+  await tell(context, state)
+  await forgetRequest(context, requestedAt)
+  await forgetVerification(control, requestedAt)
+}
+
+async function compareAll(sessions: Sessions): Promise<void> {
+  const { context, control } = sessions
+  const ended = await compareInBackground(sessions)
+  if (!ended) return
+  await context.status({ verification: ended.report })
+  await tell(context, ended)
+  await forgetVerification(control, BACKGROUND)
+}
+
+async function tell(context: DatabaseContext, { report }: VerificationState): Promise<void> {
+  const { result, differences, whileFollowing } = report
+  const [tables, objects] = [differences.length, whileFollowing!.objects.length]
+  await context.event({
+    level: result === 'Equal' ? 'info' : 'warning',
+    event: 'Verified',
+    message:
+      result === 'Equal'
+        ? `The comparison found ${report.rows} rows of ${report.tables} tables equal.`
+        : `The comparison found lasting differences in ${tables} tables, and ${objects} objects that are not the same on both sides.`,
+  })
 }
 
 /** A request that has come since is another one. */

@@ -9,9 +9,10 @@ import type { Suspect } from './suspects.ts'
  * control schema, and not among the documents, since it names rows.
  */
 export interface VerificationState {
+  /** Which comparison it is: the time of its request, or another name. */
   requestedAt: string
   /** Those that are not finished; the first one is at work. Not there before the tables are known. */
-  tables?: TableName[]
+  tables?: QueuedTable[]
   cursor: Cursor
   /** Rows of the range before the cursor that are looked at again. */
   suspects?: Suspects
@@ -20,6 +21,12 @@ export interface VerificationState {
   /** Objects that were on one side only when it began. */
   objects: ObjectDifference[]
   report: VerificationReport
+}
+
+export interface QueuedTable extends TableName {
+  bytes: number
+  /** Of pgflex.compared_table, once its changes are to be marked. */
+  id?: number
 }
 
 export interface Suspects {
@@ -33,9 +40,9 @@ export interface Suspects {
   next?: Cursor
 }
 
-export function newVerification(requestedAt: string): VerificationState {
+export function newVerification(name: string, requestedAt = name): VerificationState {
   return {
-    requestedAt,
+    requestedAt: name,
     cursor: { pass: 'source' },
     attempts: 0,
     objects: [],
@@ -51,34 +58,44 @@ export function newVerification(requestedAt: string): VerificationState {
   }
 }
 
-/** The state of this request, or that of a new one. */
-export async function readVerification(target: Connection, requestedAt: string): Promise<VerificationState> {
+/** The state of this comparison, if it is at work. */
+export async function findVerification(target: Connection, name: string): Promise<VerificationState | undefined> {
   const { rows } = await target.query<{ state: string }>(
     'select state::text as state from pgflex.verification where requested_at = $1',
-    [requestedAt],
+    [name],
   )
-  return rows[0] ? (JSON.parse(rows[0].state) as VerificationState) : newVerification(requestedAt)
+  return rows[0] && (JSON.parse(rows[0].state) as VerificationState)
 }
 
-/** Stores the state in place of any other; lost, the comparison begins anew, which harms nothing. */
+/** Stores the state; lost, the comparison begins anew, which harms nothing. */
 export async function storeVerification(target: Connection, state: VerificationState): Promise<void> {
   await target.query(
-    `with old as (delete from pgflex.verification where requested_at <> $1)
-     insert into pgflex.verification (requested_at, state) values ($1, $2)
+    `insert into pgflex.verification (requested_at, state) values ($1, $2)
      on conflict (requested_at) do update set state = excluded.state`,
     [state.requestedAt, JSON.stringify(state)],
   )
 }
 
-/** Goes on with another place of the table at work, or with the next table. */
-export function moveOn(state: VerificationState, next: Cursor | undefined): void {
+export async function forgetVerification(target: Connection, name: string): Promise<void> {
+  await target.query('delete from pgflex.verification where requested_at = $1', [name])
+}
+
+/** Of a request that was never carried out to its end. */
+export async function forgetOthers(target: Connection, names: string[]): Promise<void> {
+  await target.query('delete from pgflex.verification where requested_at <> all ($1::text[])', [names])
+}
+
+/** The comparison goes on at another place of the table at work. */
+export function moveTo(state: VerificationState, place: Cursor): void {
   delete state.suspects
   state.attempts = 0
-  if (next) {
-    state.cursor = next
-    return
-  }
+  state.cursor = place
+}
+
+/** Goes on with another place of the table at work, or with the next table. */
+export function moveOn(state: VerificationState, next: Cursor | undefined): void {
+  moveTo(state, next ?? { pass: 'source' })
+  if (next) return
   state.tables?.shift()
-  state.cursor = { pass: 'source' }
   state.report.whileFollowing!.tablesDone++
 }

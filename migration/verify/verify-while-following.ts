@@ -1,24 +1,30 @@
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { errorText, sqlState } from '../errors.ts'
-import { formatLsn, parseLsn, type Lsn } from '../lsn.ts'
+import { formatLsn, parseLsn } from '../lsn.ts'
 import type { RowDifference } from '../model/status.ts'
 import { tableFilter } from '../model/table-filter.ts'
 import { listIdentified } from '../replicate/publication.ts'
 import { pause } from '../replicate/slice-report.ts'
-import { sourceObjects } from '../replicate/slot-name.ts'
 import { SourceMarks } from '../replicate/source-marks.ts'
 import { commonDigest, versionOf } from './compare-checksums.ts'
 import { compareRange } from './compare-range.ts'
 import { compareSchemas, lastingObjects } from './compare-schemas.ts'
 import { listComparedTables, tableKey, type TableName } from './compared-table.ts'
-import { ROWS_SHOWN } from './narrow-differences.ts'
 import { digestsOf, type RowsOf } from './row-digests.ts'
+import { addRowDifferences, ROWS_SHOWN } from './row-differences.ts'
 import { readRowsOf } from './rows-of.ts'
 import { describeRows } from './row-values.ts'
 import { judgeSuspects, type Suspect } from './suspects.ts'
 import { pinOutput } from './table-hash.ts'
-import { moveOn, storeVerification, type Suspects, type VerificationState } from './verification-state.ts'
+import { targetReaches } from './target-reaches.ts'
+import {
+  moveOn,
+  storeVerification,
+  type QueuedTable,
+  type Suspects,
+  type VerificationState,
+} from './verification-state.ts'
 
 /** What it works with. The two sides are its own sessions, with pinned output. */
 export interface Verification {
@@ -29,6 +35,19 @@ export interface Verification {
   control: Connection
   signal: AbortSignal
   state: VerificationState
+  /** Pause after each piece of work, in parts of the time that it took: the servers have their real work to do. */
+  rest: number
+  /** What becomes of each table is kept for the cutover, in place of the comparison of the schema. */
+  kept?: KeptTables
+}
+
+export interface KeptTables {
+  /** Which of the tables that can be compared are to be. @param left those that can't */
+  choose(followed: QueuedTable[], left: TableName[]): Promise<QueuedTable[]>
+  /** Before each piece of work: what changes in the first table is marked. @returns false when told to stop */
+  begin(): Promise<boolean>
+  end(table: QueuedTable): Promise<void>
+  show(): Promise<void>
 }
 
 /** Looks at rows that are being changed, before they are left as unsettled. */
@@ -37,13 +56,8 @@ const ROUNDS = 6
 const ATTEMPTS = 3
 /** ms; longer than this no statement of ours runs: it would outlive its slice. Short of the 30 s of a slice. */
 const STATEMENT_MS = 25_000
-/** ms between two looks at where the target is. */
-const POSITION_MS = 100
 /** ms between two records of the place and of the status. */
 const STORE_MS = 1_000
-/** Pause after each piece of work, in parts of the time that it took: the servers have their real work to do. */
-const REST = 1
-
 /**
  * Goes on with a comparison until it is finished, or until the signal is aborted.
  *
@@ -53,8 +67,9 @@ const REST = 1
  * @returns true when it is finished
  */
 export async function verifyWhileFollowing(verification: Verification): Promise<boolean> {
-  const { context, source, target, control, signal, state } = verification
+  const { context, source, target, control, signal, state, rest, kept } = verification
   const { report } = state
+  const show = (): Promise<unknown> => kept?.show() ?? context.status({ verification: report })
   for (const side of [source, target]) {
     await pinOutput(side)
     await side.query(`set statement_timeout = ${STATEMENT_MS}`)
@@ -63,6 +78,7 @@ export async function verifyWhileFollowing(verification: Verification): Promise<
   if (!state.tables) await plan(verification)
   let [plans, stored] = [await readRowsOf(source, target, digest), performance.now()]
   while (!signal.aborted && state.tables![0]) {
+    if (kept && !(await kept.begin())) break
     const began = performance.now()
     const table = state.tables![0]
     const rows = plans.get(tableKey(table))
@@ -80,18 +96,19 @@ export async function verifyWhileFollowing(verification: Verification): Promise<
       if (state.attempts >= ATTEMPTS) skip(state, table, `it could not be read (SQLSTATE ${code})`)
       plans = await readRowsOf(source, target, digest)
     }
+    if (kept && state.tables![0] !== table) await kept.end(table)
     const took = performance.now() - began
     report.seconds = Math.round(report.seconds * 1000 + took) / 1000
     if (performance.now() - stored >= STORE_MS) {
       await storeVerification(control, state)
-      await context.status({ verification: report })
+      await show()
       stored = performance.now()
     }
-    await pause(took * REST, signal)
+    await pause(took * rest, signal)
   }
   if (!signal.aborted) await finish(verification)
   await storeVerification(control, state)
-  await context.status({ verification: report })
+  await show()
   return report.result !== 'Running'
 }
 
@@ -102,7 +119,7 @@ export function verificationFailure(error: unknown): string {
 }
 
 /** The tables whose every change is followed, the smallest first: a result comes soon. */
-async function plan({ context, source, target, control, state }: Verification): Promise<void> {
+async function plan({ context, source, target, control, state, kept }: Verification): Promise<void> {
   const included = tableFilter(context.record.properties.pgflex)
   const { rows: copied } = await control.query<TableName>(
     `select schema_name as schema, table_name as name from pgflex.table_copy where state = 'completed'`,
@@ -113,18 +130,26 @@ async function plan({ context, source, target, control, state }: Verification): 
   )
   const identified = new Map((await listIdentified(source, tables)).map((one) => [tableKey(one), one.identified]))
   const { whileFollowing } = state.report
+  const left: TableName[] = []
   const followed = tables.filter((table) => {
     const reason = table.unlogged
       ? 'it is unlogged, and copied again at the cutover'
       : identified.get(tableKey(table))
         ? undefined
         : 'it has no replica identity, and is copied again at the cutover'
-    if (reason !== undefined) whileFollowing!.skipped.push({ table: title(table), reason })
+    if (reason !== undefined) {
+      whileFollowing!.skipped.push({ table: title(table), reason })
+      left.push(table)
+    }
     return reason === undefined
   })
-  state.report.tables = followed.length
-  state.objects = await compareSchemas(source, target, included)
-  state.tables = followed.toSorted((a, b) => a.bytes - b.bytes).map(({ schema, name }) => ({ schema, name }))
+  const queued = followed
+    .toSorted((a, b) => a.bytes - b.bytes)
+    .map(({ schema, name, bytes }): QueuedTable => ({ schema, name, bytes }))
+  const chosen = kept ? await kept.choose(queued, left) : queued
+  if (!kept) state.objects = await compareSchemas(source, target, included)
+  state.report.tables = chosen.length
+  state.tables = chosen
 }
 
 /** Compares one range; rows that differ become suspects. */
@@ -165,7 +190,7 @@ async function settle(verification: Verification, rows: RowsOf, suspects: Suspec
   const { lasting, open } = judgeSuspects(suspects.rows, { target: shown, source: after })
   const found = await describeLasting(verification, rows, lasting, shown)
   if (signal.aborted) return
-  if (report(state, rows, found)) {
+  if (addRowDifferences(state.report.differences, title(rows.table), found)) {
     moveOn(state, undefined)
   } else if (open.length > 0 && suspects.round < ROUNDS) {
     state.suspects = { ...suspects, lsn, round: suspects.round + 1, rows: open }
@@ -193,52 +218,16 @@ async function describeLasting(
   return found.filter((row) => row.found !== 'Different' || row.columns.length > 0 || !keyed)
 }
 
-/** Adds lasting differences to the report. @returns true when so many are known that the rest is not compared */
-function report({ report: { differences } }: VerificationState, { table }: RowsOf, found: RowDifference[]): boolean {
-  if (found.length === 0) return false
-  let entry = differences.find((one) => one.table === title(table))
-  if (!entry) {
-    entry = { table: title(table), source: '', target: '', rows: [] }
-    differences.push(entry)
-  }
-  // A range that is compared again finds the same rows again.
-  const known = new Set(entry.rows!.map((row) => JSON.stringify(row)))
-  entry.rows!.push(...found.filter((row) => !known.has(JSON.stringify(row))))
-  const full = entry.rows!.length >= ROWS_SHOWN
-  const count = (kind: string): number => entry.rows!.filter((row) => row.found === kind).length
-  const words = (own: string): string =>
-    `${full ? 'at least ' : ''}${count(own)} rows that the other side does not have, ${count('Different')} that differ`
-  entry.source = words('OnlySource')
-  entry.target = words('OnlyTarget')
-  return full
-}
-
 /** Compares the schema for the second time, and says what has come of it all. */
-async function finish({ context, source, target, state }: Verification): Promise<void> {
+async function finish({ context, source, target, state, kept }: Verification): Promise<void> {
   const { report: result } = state
   const following = result.whileFollowing!
-  const now = await compareSchemas(source, target, tableFilter(context.record.properties.pgflex))
-  following.objects = lastingObjects(state.objects, now)
+  if (!kept) {
+    const now = await compareSchemas(source, target, tableFilter(context.record.properties.pgflex))
+    following.objects = lastingObjects(state.objects, now)
+  }
   following.endedAt = new Date().toISOString()
   result.result = result.differences.length + following.objects.length === 0 ? 'Equal' : 'Different'
-}
-
-/** @returns false when it was told to stop before */
-async function targetReaches({ context, control, signal }: Verification, lsn: Lsn): Promise<boolean> {
-  const { slot } = sourceObjects(context.key, context.database)
-  while (!signal.aborted) {
-    const { rows } = await control.query<{ reached: string }>(
-      // An idle database comes to new places without commits of its own: these are in pgflex.source.
-      `select greatest(p.applied_lsn, s.acknowledged_lsn) >= $2::pg_lsn as reached
-         from pgflex.progress p
-         left join pgflex.source s using (slot)
-        where slot = $1`,
-      [slot, formatLsn(lsn)],
-    )
-    if (rows[0]?.reached === 't') return true
-    await pause(POSITION_MS, signal)
-  }
-  return false
 }
 
 /** An LSN of the source after everything that a look at it could see. */

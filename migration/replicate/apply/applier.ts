@@ -5,6 +5,7 @@ import type { ReplicationStream } from '../replication-stream.ts'
 import type { StreamMessage } from '../walsender-messages.ts'
 import type { ChangeCounts } from './change-counts.ts'
 import { ChangeGroup } from './change-group.ts'
+import { ChangeMarks } from './change-marks.ts'
 import { GroupWriter } from './group-writer.ts'
 import { beginSource, type SourceTransaction } from './source-transaction.ts'
 import { expectWidth, type TablePlan } from './table-plan.ts'
@@ -24,6 +25,8 @@ export interface ApplierOptions {
   transaction: Pick<TargetTransaction, 'write'>
   /** Transactions that end at or before it have been applied. */
   appliedLsn: Lsn
+  /** Of this stream. */
+  marks?: ChangeMarks
   /** A table with changes that is no table of this migration. */
   onIgnored(table: { schema: string; name: string }): void
   onMissed(missed: MissedRows): void
@@ -46,10 +49,12 @@ export class Applier {
   /** ms, when the first change of the group came. */
   #collectingSince = 0
   readonly #writer: GroupWriter
+  readonly #marks: ChangeMarks
 
   constructor(options: ApplierOptions) {
     this.#options = options
     this.position = options.appliedLsn
+    this.#marks = options.marks ?? new ChangeMarks()
     this.#writer = new GroupWriter({
       transaction: options.transaction,
       onMissed: (missed) => options.onMissed(missed),
@@ -191,6 +196,7 @@ export class Applier {
     if (message.kind === 'insert') this.#group.insert(plan, message, source.finalLsn)
     else if (message.kind === 'update') this.#group.update(plan, message, source.finalLsn)
     else this.#group.delete(plan, message, source.finalLsn)
+    this.#marks.change(plan, message)
     return this.#isFull ? this.#write(false) : undefined
   }
 
@@ -210,6 +216,7 @@ export class Applier {
     if (plans.length === 0) return
     this.#begin(source)
     this.#group.truncate(plans, message.restartIdentity, source.finalLsn)
+    this.#marks.truncate(plans)
   }
 
   #open(): SourceTransaction {
@@ -258,6 +265,7 @@ export class Applier {
 
   #write(commit: boolean): Promise<void> {
     const group = this.#group
+    group.add(this.#marks.take())
     this.#group = new ChangeGroup()
     return this.#writer.write(group, commit)
   }

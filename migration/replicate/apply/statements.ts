@@ -13,8 +13,8 @@ export interface Statement {
   /** What a COPY FROM STDIN reads, made piece by piece as it is sent. */
   copy?: Iterable<Buffer>
   plan?: TablePlan
-  /** schema: of no plan, it changes a definition or what is known of one. */
-  kind: 'insert' | 'update' | 'delete' | 'truncate' | 'schema'
+  /** Of no plan: schema changes a definition or what is known of one, mark says what has been changed. */
+  kind: 'insert' | 'update' | 'delete' | 'truncate' | 'schema' | 'mark'
   /** Rows that it has to touch. */
   expected: number
   /** Of a statement for one row: its key or values, for error messages. */

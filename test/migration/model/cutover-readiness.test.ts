@@ -98,6 +98,11 @@ it.each<[string, Partial<DatabaseStatus>, Record<string, unknown>]>([
     {},
   ],
   [
+    '34 of 100 tables (61 % of the data) are compared in the background; of them, cutover compares the rows that changed since, and the rest whole. Wait until it has ended, cut over with Counts',
+    { comparison: { running: true, tables: 100, tablesCompared: 34, bytes: 1000, bytesCompared: 619 } },
+    {},
+  ],
+  [
     'The last comparison (Checksums) found differences in 1 table: public.t.',
     {
       verification: {
@@ -115,6 +120,19 @@ it.each<[string, Partial<DatabaseStatus>, Record<string, unknown>]>([
   const texts = Object.values(open(ready(change), properties))
   expect(texts).toHaveLength(1)
   expect(texts[0]).toContain(message)
+})
+
+it('is ready when the comparison in the background has ended, whatever is left to be compared whole', () => {
+  const comparison = { running: false, tables: 4, tablesCompared: 4, bytes: 0, bytesCompared: 0 }
+  const words = (status: DatabaseStatus): string =>
+    cutoverReadiness(record(), status)!.find(({ check }) => check === 'comparison')!.message
+  expect(open(ready({ comparison }))).toEqual({})
+  expect(words(ready({ comparison }))).toBe(
+    'All 4 tables are compared in the background; of them, cutover compares the rows that changed since.',
+  )
+  const some = { ...comparison, tablesCompared: 3 }
+  expect(open(ready({ comparison: some }))).toEqual({})
+  expect(words(ready({ comparison: some }))).toContain('3 of 4 tables are compared in the background')
 })
 
 it('tables whose rows cannot be identified are left to the checksums', () => {

@@ -1,0 +1,236 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { startServerPair, type ServerPair } from '../../support/servers.ts'
+import { readEvents } from '../../../migration/store/migrations.ts'
+import { startFollowing, type Following } from '../replicate/following.ts'
+import { startBackgroundProcess } from './background-process.ts'
+import { comparedInBackground, cutoverComparison, onTarget, statusOf } from './background.ts'
+
+let pair: ServerPair
+
+beforeAll(async () => {
+  pair = await startServerPair(13, 17)
+})
+
+afterAll(async () => {
+  await pair?.[Symbol.asyncDispose]()
+})
+
+const DDL = `
+  create table account (id int primary key, balance numeric not null default 0, note text);
+  create table word (word text, lang varchar(2), n int, primary key (word, lang));
+  create table token (id uuid primary key, v int);
+  create table log (n int, v text); alter table log replica identity full;
+  create table plain (i int)`
+
+const ROWS = `
+  insert into account select i, i * 1.5, 'note ' || i from generate_series(1, 45000) i;
+  insert into word select md5(i::text), 'de', i from generate_series(1, 2000) i;
+  insert into token select md5(i::text)::uuid, i from generate_series(1, 2000) i;
+  insert into log select i % 100, 'line' from generate_series(1, 500) i;
+  insert into plain values (1)`
+
+const CHECKSUMS = { ddl: DDL, pgflex: { verify: 'Checksums' } } as const
+
+/** A trigger that spoils a row on its way: what the stream writes is not what the source has. */
+const SPOILED = `
+  create function spoil() returns trigger language plpgsql as $$ begin new.note := 'spoiled'; return new; end $$;
+  create trigger spoil before insert or update on account for each row when (new.note = 'spoil me') execute function spoil();
+  alter table account enable always trigger spoil`
+
+async function started(database: string): Promise<Following> {
+  const following = await startFollowing(pair, database, CHECKSUMS)
+  await following.app.query(ROWS)
+  return following
+}
+
+test('after a comparison in the background the cutover compares the rows that were changed since, and no others', async () => {
+  await using following = await started('price')
+  const { app } = following
+  const { tables, tablesCompared } = await comparedInBackground(following)
+  // The table without an identity is compared whole.
+  expect({ tables, tablesCompared }).toEqual({ tables: 5, tablesCompared: 4 })
+  expect(await statusOf(following)).toMatchObject({ verification: { result: 'Equal', tables: 4, rows: 49_500 } })
+  expect(await cutoverComparison(following)).toMatchObject({
+    result: 'Equal',
+    tables: 5,
+    atMarks: { tables: 4, rows: 0 },
+    whole: { tables: 1, rows: 1 },
+  })
+  await app.query(`
+    update account set balance = 0 where id in (7, 30000, 44999);
+    update account set balance = 1 where id = 7;
+    delete from account where id = 8;
+    insert into account values (-5, 1, 'new');
+    update word set lang = 'fr' where n = 77;
+    update word set n = 0 where n = 78;
+    update token set v = -1 where v = 1500`)
+  // Of account four rows that are there, of word the row under its new key, and another one, one of token.
+  const expected = { result: 'Equal', atMarks: { tables: 4, rows: 7 }, whole: { tables: 1, rows: 1 } }
+  expect(await cutoverComparison(following)).toMatchObject(expected)
+  // A hot row is one row, and rows that follow each other cost hardly any marks.
+  for (let i = 0; i < 20; i++) await app.query('update account set balance = balance + 1 where id = 7')
+  await app.query(`insert into account select i, 0, 'bulk' from generate_series(100000, 109999) i`)
+  expect(await cutoverComparison(following)).toMatchObject({ ...expected, atMarks: { tables: 4, rows: 10_007 } })
+  expect(Number(await following.onTarget(`select sum(marks) from pgflex.change_mark`))).toBeLessThan(250)
+})
+
+test('a difference that came with the stream is found among the marked rows, and named', async () => {
+  await using following = await started('spoiled')
+  const { app, context } = following
+  await comparedInBackground(following)
+  await onTarget(following, SPOILED)
+  await app.query(
+    `update account set note = 'spoil me' where id = 31234; update account set note = 'fine' where id = 5`,
+  )
+  const { error, ...report } = await cutoverComparison(following)
+  expect(error).toBe('VerificationFailed')
+  expect(report.atMarks).toEqual({ tables: 4, rows: 2 })
+  expect(report.differences).toEqual([
+    {
+      table: 'public.account',
+      source: '0 rows that the other side does not have, 1 that differ',
+      target: '0 rows that the other side does not have, 1 that differ',
+      rows: [
+        {
+          key: { id: '31234' },
+          found: 'Different',
+          columns: [{ column: 'note', source: 'spoil me', target: 'spoiled' }],
+        },
+      ],
+    },
+  ])
+  expect(JSON.stringify(await readEvents(context.documents, context.key))).not.toContain('spoil me')
+})
+
+test('tables that are not found equal, or not reached, are compared whole', async () => {
+  await using following = await started('whole')
+  const { app } = following
+  await following.catchUp()
+  // Somebody has spoiled a row before the comparison, another one after it where it can't be seen.
+  await onTarget(following, 'update word set n = -1 where n = 100')
+  await comparedInBackground(following)
+  expect(await statusOf(following)).toMatchObject({ verification: { result: 'Different' } })
+  expect(await cutoverComparison(following)).toMatchObject({
+    error: 'VerificationFailed',
+    differences: [{ table: 'public.word' }],
+    atMarks: { tables: 3 },
+    whole: { tables: 2 },
+  })
+  await onTarget(following, `update word set n = 100 where n = -1; update account set note = 'by hand' where id = 9`)
+  await app.query('update account set balance = 0 where id = 10')
+  // A write of somebody else on the target is seen by a comparison of all rows only.
+  expect(await cutoverComparison(following)).toMatchObject({ result: 'Equal', atMarks: { tables: 3, rows: 1 } })
+  const { record } = following.context
+  const compareAll = { ...record.properties, pgflex: { ...record.properties.pgflex, compareAll: true } }
+  const context = { ...following.context, record: { ...record, properties: compareAll } }
+  expect(await cutoverComparison({ ...following, context })).toMatchObject({
+    error: 'VerificationFailed',
+    differences: [{ table: 'public.account', rows: [{ key: { id: '9' } }] }],
+    atMarks: { tables: 0 },
+    whole: { tables: 5 },
+  })
+})
+
+test('a cutover before the end of the comparison compares what is not reached whole, and finds what differs there', async () => {
+  await using following = await started('unreached')
+  await following.catchUp()
+  await onTarget(following, `update account set note = 'other' where id = 40000`)
+  expect(await cutoverComparison(following)).toMatchObject({
+    error: 'VerificationFailed',
+    differences: [{ table: 'public.account', rows: [{ key: { id: '40000' } }] }],
+    whole: { tables: 5 },
+  })
+})
+
+test('what no mark of a row can tell makes the table be compared whole: TRUNCATE, ALTER TABLE, changes without a key', async () => {
+  await using following = await started('unmarkable')
+  const { app } = following
+  await comparedInBackground(following)
+  await app.query(`
+    truncate token;
+    insert into token values (md5('new')::uuid, 1);
+    alter table word add column extra int default 5;
+    insert into log values (1, 'changed')`)
+  const report = await cutoverComparison(following)
+  expect(report).toMatchObject({ result: 'Equal', atMarks: { tables: 1, rows: 0 }, whole: { tables: 4 } })
+  expect(
+    await following.onTarget(
+      'select string_agg(table_name, $$ $$ order by table_name) from pgflex.compared_table join pgflex.marked_table using (id) where whole',
+    ),
+  ).toBe('log token')
+})
+
+test('a table is compared again in the background when more of it was changed than is marked', async () => {
+  await using following = await started('again')
+  await comparedInBackground(following)
+  await following.app.query(`truncate token; insert into token values (md5('new')::uuid, 1)`)
+  await following.catchUp()
+  expect(await cutoverComparison(following)).toMatchObject({ atMarks: { tables: 3 }, whole: { tables: 2 } })
+  await onTarget(following, `update pgflex.compared_table set ended_at = ended_at - interval '11 minutes'`)
+  await comparedInBackground(following)
+  expect(await cutoverComparison(following)).toMatchObject({ atMarks: { tables: 4, rows: 0 }, whole: { tables: 1 } })
+})
+
+test('a killed host goes on with the comparison where it was, and no mark is lost', async () => {
+  await using following = await startFollowing(pair, 'killed', CHECKSUMS)
+  const { app } = following
+  await app.query(`insert into account select i, i, 'x' from generate_series(1, 150000) i`)
+  await following.catchUp()
+  const place = `select ((state -> 'cursor' -> 'lower') ->> 0)::int from pgflex.verification`
+  const reached = async (least: number): Promise<number> => {
+    for (;;) {
+      const at = Number(await following.onTarget(place))
+      if (at >= least) return at
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+  const table = `select id from pgflex.compared_table where table_name = 'account'`
+  let [killedAt, id]: [number, string | null] = [0, null]
+  {
+    await using host = startBackgroundProcess(following.migration)
+    killedAt = await reached(1)
+    id = await following.onTarget(table)
+    // One on each side of the place, and one in an open transaction of the host, perhaps.
+    await app.query('update account set balance = -1 where id in (1, 149999)')
+    host.child.kill('SIGKILL')
+  }
+  await app.query('update account set balance = -2 where id in (2, 149998)')
+  {
+    await using _host = startBackgroundProcess(following.migration)
+    await reached(killedAt + 1)
+    await app.query('update account set balance = -3 where id in (3, 149997)')
+  }
+  await comparedInBackground(following)
+  expect(await following.onTarget(table)).toBe(id)
+  expect(await cutoverComparison(following)).toMatchObject({ result: 'Equal', atMarks: { tables: 4, rows: 6 } })
+})
+
+test('marks are there if and only if their changes are, whenever the session that applies is ended', async () => {
+  await using following = await startFollowing(pair, 'ended', CHECKSUMS)
+  const { app, context } = following
+  await app.query(ROWS)
+  await comparedInBackground(following)
+  await using admin = await pair.target.connect(context.database)
+  let changed = 0
+  for (let round = 0; round < 3; round++) {
+    let ended = false
+    const slice = following.slice({ ms: 20_000 }).finally(() => {
+      ended = true
+    })
+    slice.catch(() => {})
+    while (!ended) {
+      // Too far from each other to be marked as neighbours.
+      changed++
+      await app.query('update account set balance = -1 where id = $1', [changed * 10])
+      await admin.query(
+        `select pg_terminate_backend(pid) from pg_stat_activity
+          where application_name = 'pgflex apply' and backend_xid is not null`,
+      )
+    }
+    await expect(slice).rejects.toThrow(/terminat|connection/i)
+  }
+  expect(changed).toBeLessThan(4_500)
+  const { result, atMarks } = await cutoverComparison(following)
+  expect(result).toBe('Equal')
+  expect(atMarks).toEqual({ tables: 4, rows: changed })
+})
