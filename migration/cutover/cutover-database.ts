@@ -13,6 +13,7 @@ import { refuseFailedObjects } from '../schema/failed-objects.ts'
 import { restoreIdentityColumns } from '../schema/identity-columns.ts'
 import { reportPostData } from '../schema/report-post-data.ts'
 import { copySequences } from '../schema/sequences.ts'
+import { beginWayBack, prepareWayBack, removeWayBack, wantsWayBack } from '../fallback/way-back.ts'
 import { afterCutover } from '../model/after-cutover.ts'
 import { updateRecord } from '../store/migrations.ts'
 import { verifyDatabase } from '../verify/verify-database.ts'
@@ -44,7 +45,10 @@ export async function cutoverDatabase(context: DatabaseContext): Promise<{ next:
   }))
   const steps = cutoverSteps(context, target, lease, cutover!.startedAt)
   try {
+    if (wantsWayBack(context))
+      await steps.run('prepare way back', () => prepareWayBack(context, steps.attempt, lease, target))
     await bringAcross(context, steps, lease, target)
+    if (wantsWayBack(context)) await steps.run('begin way back', () => beginWayBack(context))
   } catch (error) {
     if (context.draining.aborted || lease.lost.aborted || isLeaseLost(error)) throw error
     await callOff(context, error)
@@ -60,8 +64,8 @@ export async function cutoverDatabase(context: DatabaseContext): Promise<{ next:
   return { next: 'finished' }
 }
 
-/** All that can still be called off. */
-async function bringAcross(
+/** All that can still be called off; also that of a switch back, in the other direction. */
+export async function bringAcross(
   context: DatabaseContext,
   steps: CutoverSteps,
   lease: Lease,
@@ -155,6 +159,7 @@ async function drain(context: DatabaseContext, until: Lsn): Promise<number> {
 async function callOff(context: DatabaseContext, error: unknown): Promise<void> {
   const { freeze } = await context.status((status) => ({ ...status, cutover: undefined }))
   await letWritesIn(context)
+  await removeWayBack(context)
   await updateRecord(context.documents, context.key, (record) => {
     const { [context.database]: _, ...cutover } = record.requests.cutover
     return { ...record, requests: { ...record.requests, cutover } }

@@ -2,6 +2,7 @@ import type { DatabaseContext } from '../context.ts'
 import { controlSchemaOwner, dropControlSchema } from '../control/control-schema.ts'
 import { errorText, isTransient } from '../errors.ts'
 import type { DatabaseOutcome } from '../model/activity.ts'
+import { isWayBackOn, removeWayBack } from '../fallback/way-back.ts'
 import { dropPublicationAndSlot } from '../replicate/replication-slot.ts'
 import { analyzeTables } from '../schema/analyze.ts'
 import { reportPostData } from '../schema/report-post-data.ts'
@@ -21,7 +22,10 @@ const CLEANUP_LIMIT_MS = 10 * 60_000
  *
  * @returns finished false when the host stops in between: call it again
  */
-export async function endDatabase(context: DatabaseContext, outcome: DatabaseOutcome): Promise<{ finished: boolean }> {
+export async function endDatabase(
+  context: DatabaseContext,
+  outcome: DatabaseOutcome,
+): Promise<{ finished: boolean; fallback?: boolean }> {
   const { phase, endedOn } = await context.status((status) =>
     hasEnded(status)
       ? status
@@ -35,7 +39,7 @@ export async function endDatabase(context: DatabaseContext, outcome: DatabaseOut
   if (phase === 'Ended') {
     // A call that died after its last write: the secrets may be gone, and there is nothing more to clean.
     await endServerSide(context)
-    return { finished: true }
+    return { finished: true, fallback: await isWayBackOn(context) }
   }
   const late = Date.now() - Date.parse(endedOn!) > CLEANUP_LIMIT_MS
   const remains: string[] = []
@@ -57,10 +61,12 @@ export async function endDatabase(context: DatabaseContext, outcome: DatabaseOut
       const { warnings } = await analyzeTables(context, { changedOnly: true })
       await reportPostData(context, { applied: 0, failed: [], warnings })
     })
-  } else
+  } else {
     await part(`Writes may still be stopped on the source (alter database … reset default_transaction_read_only)`, () =>
       letWritesIn(context),
     )
+    await part('The slot of the way back may remain on the target (pg_replication_slots)', () => removeWayBack(context))
+  }
   if (context.draining.aborted) return { finished: false }
   await part('The history of this migration was not kept', () => archiveDatabase(context))
   await part(
@@ -82,7 +88,7 @@ export async function endDatabase(context: DatabaseContext, outcome: DatabaseOut
     warnings: [...new Set([...status.warnings, ...remains])],
   }))
   await endServerSide(context)
-  return { finished: true }
+  return { finished: true, fallback: await isWayBackOn(context) }
 }
 
 async function endServerSide(context: DatabaseContext): Promise<void> {

@@ -85,6 +85,8 @@ export interface CutoverReport {
   endedAt?: string
   /** From the freeze of writes to the last step. */
   downtimeSeconds?: number
+  /** Of a switch back: from here on there is only forwards. */
+  decidedAt?: string
   /** The source's flush LSN after the freeze: everything up to it is on the target. */
   endLsn?: string
   steps: { name: string; startedAt: string; endedAt?: string; message?: string }[]

@@ -143,8 +143,8 @@ describe('the rest of the resource', () => {
     expect((await get('/samples?since=soon')).status).toBe(400)
     expect(await get('/validation')).toMatchObject({ status: 404, body: { error: { code: 'ResourceNotFound' } } })
     expect(await host.migration('POST', 'detailed', { action: 'end' }, '/fallback')).toMatchObject({
-      status: 501,
-      body: { error: { code: 'NotImplemented' } },
+      status: 409,
+      body: { error: { code: 'FallbackNotOn' } },
     })
   })
 
