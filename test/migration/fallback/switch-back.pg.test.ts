@@ -100,9 +100,7 @@ test('a switch back that fails lets writes in on the new server again, says why,
   await way.cutOver()
   await way.expectEqual()
   // Somebody with more rights than we have writes on the old server.
-  await way.onSource(
-    'set default_transaction_read_only = off; set session_replication_role = replica; delete from t where id = 5',
-  )
+  await way.onSource('begin read write; delete from t where id = 5; commit')
   await way.ask('switchBack')
   expect(await switchBack(await way.context())).toEqual({ next: 'slice' })
   expect([await isFrozen(way, 'source'), await isFrozen(way, 'target')]).toEqual([true, false])
@@ -115,7 +113,7 @@ test('a switch back that fails lets writes in on the new server again, says why,
   expect(await switchBack(await way.context())).toEqual({ next: 'slice' })
   expect(await isFrozen(way, 'target')).toBe(false)
 
-  await way.onSource('set default_transaction_read_only = off; insert into t overriding system value values (5, 5)')
+  await way.onSource('begin read write; insert into t overriding system value values (5, 5); commit')
   await way.onTarget('insert into t (v) values (7)')
   await way.expectEqual()
   await way.ask('switchBack')

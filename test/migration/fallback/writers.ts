@@ -73,10 +73,12 @@ export function startWriters(pair: ServerPair, database: string, clients: number
       await done
     },
     async missing(side) {
+      // Before the look: they go on meanwhile.
+      const before = [...told]
       await using admin = await pair[side].connect(database)
       const { rows } = await admin.query<{ entry: string }>(`select writer || ' ' || n as entry from entry`)
       const there = new Set(rows.map(({ entry }) => entry))
-      return [...told].filter((entry) => !there.has(entry))
+      return before.filter((entry) => !there.has(entry))
     },
   }
 }
