@@ -36,7 +36,10 @@ export function fallbackState({ phase, migrationState, cutover }: DatabaseStatus
       return cutover?.endedAt === undefined ? 'Ended' : 'SwitchedBack'
     case 'Following':
       return 'Following'
-    default:
+    case 'PreparingSchema':
+    case 'CreatingSlot':
+    case 'CopyingData':
+    case 'BuildingIndexes':
       return 'Prepared'
   }
 }

@@ -178,7 +178,9 @@ test('a cutover that is cancelled takes its way back with it', async () => {
   await way.onTarget('delete from t where id = 5')
   // As a host that dies after the way back was prepared, before the cutover was called off.
   const context = await way.context()
-  await expect(cutoverDatabase({ ...context, draining: abortedBy(way, 'freeze writes') })).rejects.toThrow()
+  await expect(cutoverDatabase({ ...context, draining: abortedBy(way, 'freeze writes') })).rejects.toThrow(
+    'The host stops.',
+  )
   expect((await leftOf(way)).filter((left) => left.startsWith('target: slot'))).toHaveLength(1)
   await endDatabase(await way.context(), { state: 'Canceled' })
   expect(await leftOf(way)).toEqual([])
