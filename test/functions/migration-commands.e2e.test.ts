@@ -185,7 +185,7 @@ describe('the rest of the resource', () => {
   it('describes itself', async () => {
     const { status, body } = await host.request<{ paths: object }>('GET', '/openapi.json')
     expect(status).toBe(200)
-    expect(Object.keys(body.paths)).toHaveLength(10)
+    expect(Object.keys(body.paths)).toHaveLength(11)
   })
 
   it('has written no password anywhere but among the secrets', async () => {

@@ -33,7 +33,11 @@ import {
 export async function startFallbackPair(sourceMajor: number, targetMajor: number): Promise<ServerPair> {
   const pair = await startServerPair(sourceMajor, targetMajor)
   await using source = await pair.source.connect()
-  await source.query(`grant set on parameter session_replication_role to ${SOURCE_USER}`)
+  await source.query(
+    sourceMajor >= 15
+      ? `grant set on parameter session_replication_role to ${SOURCE_USER}`
+      : `alter role ${SOURCE_USER} superuser`,
+  )
   await source.query(`grant pg_signal_backend to ${SOURCE_USER}`)
   await using target = await pair.target.connect()
   await target.query(`alter role ${TARGET_USER} replication`)

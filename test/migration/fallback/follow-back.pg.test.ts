@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { followBack } from '../../../migration/fallback/follow-back.ts'
 import type { ServerPair } from '../../support/servers.ts'
 import { isFrozen, leftOf, readyToCutOver, startFallbackPair } from './cut-over.ts'
 
 let pair: ServerPair
 
 beforeAll(async () => {
-  pair = await startFallbackPair(15, 17)
+  pair = await startFallbackPair(13, 17)
 })
 
 afterAll(async () => {
@@ -71,4 +72,30 @@ test('the changes that the cutover itself brought are not brought back', async (
     expect.stringMatching(/^target: publication pgflex_/),
     expect.stringMatching(/^target: publication pgflex_.*_inserts$/),
   ])
+})
+
+test('columns and tables that are made on the new server are brought to the old one, partitions too', async () => {
+  await using way = await readyToCutOver(
+    pair,
+    'altered',
+    `create table t (id int primary key, v text);
+     create table measured (id int, at date, primary key (id, at)) partition by range (at);
+     create table measured_1 partition of measured for values from ('2026-01-01') to ('2026-02-01');
+     insert into t values (1, 'a');
+     insert into measured values (1, '2026-01-05')`,
+  )
+  await way.cutOver()
+  {
+    await using app = await way.app()
+    await app.query(`alter table t add column w int default 7; insert into t values (2, 'b', 8)`)
+    await app.query(`create table made (id int primary key, v text); insert into made values (1, 'x')`)
+    await app.query(`create table measured_2 partition of measured for values from ('2026-02-01') to ('2026-03-01')`)
+    await app.query(`insert into measured values (2, '2026-01-06'), (3, '2026-02-06')`)
+    await app.query(`truncate t; insert into t values (3, 'c', 9)`)
+  }
+  await followBack({ ...(await way.context()), sliceMs: 2_000 })
+  await way.expectEqual()
+  expect(await way.onSource('select count(*)::int as n from measured')).toEqual([{ n: 3 }])
+  expect(await way.onSource('select v from made')).toEqual([{ v: 'x' }])
+  expect((await way.backStatus()).warnings).toEqual([])
 })

@@ -81,10 +81,16 @@ test('killed after each of its steps, cutover and switch back go on: never are b
       'identity columns',
       'let writes in',
     ]
-    const killed = await killAtEach(way, 'switchBack', switching, way.backStatus, async () => {
-      const sides = [await isFrozen(way, 'source'), await isFrozen(way, 'target')]
-      expect(sides).toContain(true)
-    })
+    const killed = await killAtEach(
+      way,
+      'switchBack',
+      switching,
+      () => way.backStatus(),
+      async () => {
+        const sides = [await isFrozen(way, 'source'), await isFrozen(way, 'target')]
+        expect(sides).toContain(true)
+      },
+    )
     expect(killed).toEqual(switching)
     const before = writers.acknowledged()
     await expect.poll(() => writers.acknowledged(), { timeout: 20_000 }).toBeGreaterThan(before + 20)
