@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { WayBack } from '../../cli/client.ts'
 import type { Migration } from '../../migration/model/migration-resource.ts'
-import { CONSISTENT, startWriters, WRITERS_DDL } from '../migration/fallback/writers.ts'
+import { CONSISTENT, startWriters, WRITERS_DDL, WRITERS_ROWS } from '../migration/fallback/writers.ts'
 import { migrationBody, startMigrationHost, type MigrationHost } from '../support/migration-host.ts'
 import {
   APP_USER,
@@ -24,7 +24,7 @@ let folder: string
 
 beforeAll(async () => {
   pair = await startServerPair(15, 17)
-  await createSourceDatabase(pair, 'busy', WRITERS_DDL)
+  await createSourceDatabase(pair, 'busy', WRITERS_DDL + WRITERS_ROWS)
   await createSourceDatabase(pair, 'quiet', 'create table t (id int primary key); insert into t values (1)')
   host = await startMigrationHost()
   folder = mkdtempSync(join(tmpdir(), 'pgflex-cli-'))

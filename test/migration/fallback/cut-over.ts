@@ -1,4 +1,5 @@
 import type pg from 'pg'
+import { createControlSchema } from '../../../migration/control/control-schema.ts'
 import { cutoverDatabase } from '../../../migration/cutover/cutover-database.ts'
 import { endDatabase } from '../../../migration/cutover/end-database.ts'
 import type { DatabaseContext } from '../../../migration/context.ts'
@@ -10,16 +11,19 @@ import { copyTables } from '../../../migration/load/copy-tables.ts'
 import { planDatabaseLoad } from '../../../migration/load/plan-database-load.ts'
 import { loadLargeObjects } from '../../../migration/load/large-objects.ts'
 import type { DatabaseStatus } from '../../../migration/model/status.ts'
+import { createPublicationAndSlot } from '../../../migration/replicate/replication-slot.ts'
 import { createSlot } from '../../../migration/replicate/create-slot.ts'
 import { follow } from '../../../migration/replicate/follow.ts'
 import { replicateSlice } from '../../../migration/replicate/replicate-slice.ts'
 import { buildIndexes } from '../../../migration/schema/build-indexes.ts'
 import { prepareDatabase } from '../../../migration/schema/prepare-database.ts'
 import { readDatabaseStatus, updateRecord } from '../../../migration/store/migrations.ts'
+import { declareCopied } from '../replicate/following.ts'
 import { expectEqualContents } from '../../support/contents.ts'
 import {
   APP_USER,
   createSourceDatabase,
+  createTargetDatabase,
   createTestMigration,
   SOURCE_USER,
   startServerPair,
@@ -42,6 +46,10 @@ export async function startFallbackPair(sourceMajor: number, targetMajor: number
   await using target = await pair.target.connect()
   await target.query(`alter role ${TARGET_USER} replication`)
   await target.query(`grant pg_signal_backend to ${TARGET_USER}`)
+  // As a migration of roles leaves it: the application's role is there, and ours is a member of it.
+  await target.query(
+    `create role ${APP_USER} login password '${pair.appPassword}'; grant ${APP_USER} to ${TARGET_USER}`,
+  )
   return pair
 }
 
@@ -66,39 +74,31 @@ export interface WithWayBack extends AsyncDisposable {
   app(): Promise<pg.Client & AsyncDisposable>
 }
 
+export interface ReadyOptions extends TestMigrationOptions {
+  /** DDL of the application. */
+  ddl: string
+  /** Rows of the source. */
+  rows?: string
+  /** Copies schema and rows as a migration does; else both sides get the DDL, and the rows are followed. */
+  load?: boolean
+}
+
 /** Brings a database with this content to where it follows and has been asked to cut over. */
-export async function readyToCutOver(
-  pair: ServerPair,
-  database: string,
-  sql: string,
-  options: TestMigrationOptions = {},
-): Promise<WithWayBack> {
-  await createSourceDatabase(pair, database, sql)
-  {
-    // As a migration of roles leaves it: the application's role is there, and ours is a member of it.
-    await using admin = await pair.target.connect()
-    const { rows } = await admin.query(`select from pg_roles where rolname = '${APP_USER}'`)
-    if (rows.length === 0) {
-      await admin.query(`create role ${APP_USER} login password '${pair.appPassword}'`)
-      await admin.query(`grant ${APP_USER} to ${TARGET_USER}`)
-    }
-  }
+export async function readyToCutOver(pair: ServerPair, database: string, options: ReadyOptions): Promise<WithWayBack> {
+  const { ddl, rows = '', load = false } = options
+  await createSourceDatabase(pair, database, load ? `${ddl}; ${rows}` : ddl)
   const migration = await createTestMigration(pair, database, {
     key: `b-${database.replaceAll('_', '-')}`,
     ...options,
     pgflex: { fallback: 'ReverseReplication', ...options.pgflex },
   })
+  if (load) await loadWhole(migration.context)
+  else await declareLoaded(pair, migration.context, ddl, rows)
   const { surroundings } = migration
   const { key } = migration.context
   const context = async (): Promise<DatabaseContext> =>
     databaseContext(await serverContext(surroundings, key), database)
   const back = async (): Promise<DatabaseContext> => reversed(await context())
-  await prepareDatabase(migration.context)
-  await createSlot(migration.context)
-  await planDatabaseLoad(migration.context)
-  await copyTables(migration.context, { worker: 0 })
-  await loadLargeObjects(migration.context)
-  await buildIndexes(migration.context)
   await updateRecord(surroundings.documents, key, (record) => ({
     ...record,
     requests: { ...record.requests, cutover: { [database]: { at: new Date().toISOString(), force: false } } },
@@ -170,6 +170,30 @@ export async function readyToCutOver(
       await migration[Symbol.asyncDispose]()
     },
   }
+}
+
+async function loadWhole(context: DatabaseContext): Promise<void> {
+  await prepareDatabase(context)
+  await createSlot(context)
+  await planDatabaseLoad(context)
+  await copyTables(context, { worker: 0 })
+  await loadLargeObjects(context)
+  await buildIndexes(context)
+}
+
+async function declareLoaded(pair: ServerPair, context: DatabaseContext, ddl: string, rows: string): Promise<void> {
+  await createTargetDatabase(pair, context.database)
+  {
+    await using admin = await pair.target.connect(context.database)
+    await admin.query(`grant create on schema public to ${APP_USER}; set role ${APP_USER}`)
+    await admin.query(ddl)
+    await using target = await context.target('test')
+    await createControlSchema(target, context.key)
+  }
+  const { startLsn } = await createPublicationAndSlot(context)
+  await declareCopied(context, startLsn)
+  await using source = await pair.source.connect(context.database)
+  await source.query(rows)
 }
 
 const LEFT = `

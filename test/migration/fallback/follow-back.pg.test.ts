@@ -25,13 +25,14 @@ const SHOP = `
     insert into public.audit (what) values (tg_op || ' ' || coalesce(new.id, old.id));
     return coalesce(new, old);
   end $$;
-  create trigger audited after insert or update or delete on orders for each row execute function log_order();
+  create trigger audited after insert or update or delete on orders for each row execute function log_order();`
+const SHOP_ROWS = `
   insert into customer (name) select 'c' || g from generate_series(1, 100) g;
   insert into orders (customer_id, total) select 1 + g % 100, g from generate_series(1, 300) g;
   insert into note select 'n' || g from generate_series(1, 10) g;`
 
 test('what is written on the new server after the cutover comes back, and triggers do not fire for it again', async () => {
-  await using way = await readyToCutOver(pair, 'comes_back', SHOP)
+  await using way = await readyToCutOver(pair, 'comes_back', { ddl: SHOP, rows: SHOP_ROWS, load: true })
   await way.onSource(`update orders set total = total + 1 where id <= 10`)
   await way.cutOver()
   {
@@ -53,11 +54,10 @@ test('what is written on the new server after the cutover comes back, and trigge
 })
 
 test('the changes that the cutover itself brought are not brought back', async () => {
-  await using way = await readyToCutOver(
-    pair,
-    'no_circle',
-    'create table t (id int primary key, v int); insert into t select g, 0 from generate_series(1, 50) g',
-  )
+  await using way = await readyToCutOver(pair, 'no_circle', {
+    ddl: 'create table t (id int primary key, v int)',
+    rows: 'insert into t select g, 0 from generate_series(1, 50) g',
+  })
   // Applied to the target after the slot of the way back is there: by the drain of the cutover.
   await way.onSource('update t set v = v + 1; insert into t values (51, 1)')
   await way.cutOver()
@@ -75,15 +75,13 @@ test('the changes that the cutover itself brought are not brought back', async (
 })
 
 test('columns and tables that are made on the new server are brought to the old one, partitions too', async () => {
-  await using way = await readyToCutOver(
-    pair,
-    'altered',
-    `create table t (id int primary key, v text);
-     create table measured (id int, at date, primary key (id, at)) partition by range (at);
-     create table measured_1 partition of measured for values from ('2026-01-01') to ('2026-02-01');
-     insert into t values (1, 'a');
-     insert into measured values (1, '2026-01-05')`,
-  )
+  await using way = await readyToCutOver(pair, 'altered', {
+    ddl: `
+      create table t (id int primary key, v text);
+      create table measured (id int, at date, primary key (id, at)) partition by range (at);
+      create table measured_1 partition of measured for values from ('2026-01-01') to ('2026-02-01')`,
+    rows: `insert into t values (1, 'a'); insert into measured values (1, '2026-01-05')`,
+  })
   await way.cutOver()
   {
     await using app = await way.app()

@@ -10,7 +10,7 @@ import type { DatabaseStatus } from '../../../migration/model/status.ts'
 import type { ServerPair } from '../../support/servers.ts'
 import { isFrozen, leftOf, readyToCutOver, startFallbackPair, type WithWayBack } from './cut-over.ts'
 import { kill, startActivity } from './fallback-process.ts'
-import { CONSISTENT, startWriters, WRITERS_DDL } from './writers.ts'
+import { CONSISTENT, startWriters, WRITERS_DDL, WRITERS_ROWS } from './writers.ts'
 
 let pair: ServerPair
 
@@ -54,7 +54,7 @@ async function killAtEach(
 }
 
 test('killed after each of its steps, cutover and switch back go on: never are both sides writable, nothing is lost', async () => {
-  await using way = await readyToCutOver(pair, 'killed', WRITERS_DDL)
+  await using way = await readyToCutOver(pair, 'killed', { ddl: WRITERS_DDL, rows: WRITERS_ROWS })
   const { documents, key } = way.migration.context
   const cuttingOver = ['prepare way back', 'freeze writes', 'check for late writes', 'begin way back']
   const forward = (): Promise<DatabaseStatus> => readDatabaseStatus(documents, key, 'killed')
@@ -106,7 +106,7 @@ test('killed after each of its steps, cutover and switch back go on: never are b
 })
 
 test('the old server that goes away while it is switched back to leaves the new one writable, and the way back can be ended without it', async () => {
-  await using way = await readyToCutOver(pair, 'gone', WRITERS_DDL)
+  await using way = await readyToCutOver(pair, 'gone', { ddl: WRITERS_DDL, rows: WRITERS_ROWS })
   await way.cutOver()
   await way.catchUp()
   await way.ask('switchBack')

@@ -10,7 +10,9 @@ export const WRITERS_DDL = `
     update public.entry_count set entries = entries + 1 where account_id = new.account_id;
     return null;
   end $$;
-  create trigger counted after insert on entry for each row execute function count_entry();
+  create trigger counted after insert on entry for each row execute function count_entry();`
+
+export const WRITERS_ROWS = `
   insert into account select g, 0 from generate_series(1, 20) g;
   insert into entry_count select g, 0 from generate_series(1, 20) g;`
 
@@ -22,6 +24,9 @@ export interface Writers {
   stop(): Promise<void>
   missing(side: 'source' | 'target'): Promise<string[]>
 }
+
+/** ms between two attempts of a client to connect, as a pool makes them: on a small machine, connecting is costly. */
+const RETRY_MS = 20
 
 export function startWriters(pair: ServerPair, database: string, clients: number): Writers {
   let stopping = false
@@ -60,6 +65,7 @@ export function startWriters(pair: ServerPair, database: string, clients: number
       } catch {
         // Read-only here, or ended: it may be the other server's turn. What was not acknowledged may be there or not.
         side = side === 'source' ? 'target' : 'source'
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
       } finally {
         await client.end().catch(() => {})
       }
