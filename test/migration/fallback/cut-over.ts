@@ -63,7 +63,7 @@ export interface WithWayBack extends AsyncDisposable {
   /** Cuts over, and ends the migration of the database. */
   cutOver(): Promise<void>
   /** What the user asks for after it. */
-  ask(action: 'switchBack' | 'end'): Promise<void>
+  ask(action: 'switchBack' | 'end' | undefined): Promise<void>
   /** Follows back until the old server has everything. */
   catchUp(): Promise<void>
   /** {@link catchUp}, and expects equal contents. */
@@ -137,7 +137,10 @@ export async function readyToCutOver(pair: ServerPair, database: string, options
     async ask(action) {
       await updateRecord(surroundings.documents, key, (record) => ({
         ...record,
-        requests: { ...record.requests, fallback: { [database]: { action, at: new Date().toISOString() } } },
+        requests: {
+          ...record.requests,
+          fallback: action === undefined ? {} : { [database]: { action, at: new Date().toISOString() } },
+        },
       }))
     },
     catchUp,

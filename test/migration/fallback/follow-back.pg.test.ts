@@ -17,7 +17,7 @@ afterAll(async () => {
 const SHOP = `
   create table customer (id bigint generated always as identity primary key, name text not null);
   create table orders (
-    id serial primary key, customer_id bigint not null references customer, total numeric(12,2) not null, doubled numeric generated always as (total * 2) stored);
+    id serial primary key, number bigint generated always as identity, customer_id bigint not null references customer, total numeric(12,2) not null, doubled numeric generated always as (total * 2) stored);
   create table audit (id bigserial primary key, what text not null);
   create table note (body text);
   create function log_order() returns trigger language plpgsql as $$

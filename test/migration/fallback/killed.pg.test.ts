@@ -122,6 +122,15 @@ test('the old server that goes away while it is switched back to leaves the new 
     await way.ask('switchBack')
     expect(await switchBack(await way.context())).toEqual({ next: 'slice' })
     expect(await isFrozen(way, 'target')).toBe(false)
+    // Once it is decided, the old server is waited for: it may have let writes in.
+    const back = await way.back()
+    await way.ask('switchBack')
+    const cutover = { startedAt: 'then', steps: [], decidedAt: 'then' }
+    await back.status({ phase: 'CuttingOver', cutover })
+    await expect(switchBack(await way.context())).rejects.toThrow(/source server/)
+    expect((await way.backStatus()).cutover).toEqual(cutover)
+    await back.status({ phase: 'Following', cutover: undefined })
+    await way.ask(undefined)
     // What the new server keeps for it is seen all the same.
     await way.onTarget('create table filler as select g from generate_series(1, 20000) g')
     const before = (await way.backStatus()).slot!.retainedBytes
@@ -133,7 +142,6 @@ test('the old server that goes away while it is switched back to leaves the new 
     await expect(endFallback(await way.context())).rejects.toThrow(/source server/)
     expect(await way.onTarget('select from pg_replication_slots where database = current_database()')).toEqual([])
     // After ten minutes it is given up, and said.
-    const back = await way.back()
     await back.status({ endedOn: new Date(Date.now() - 11 * 60_000).toISOString() })
     expect(await endFallback(await way.context())).toEqual({ finished: true })
     const { message } = await way.backStatus()

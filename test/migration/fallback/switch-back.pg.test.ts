@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { acquireLease } from '../../../migration/control/lease.ts'
 import { cutoverDatabase } from '../../../migration/cutover/cutover-database.ts'
 import { endDatabase } from '../../../migration/cutover/end-database.ts'
 import { endFallback } from '../../../migration/fallback/end-fallback.ts'
 import { followBack } from '../../../migration/fallback/follow-back.ts'
+import { beginWayBack, prepareWayBack } from '../../../migration/fallback/way-back.ts'
 import { switchBack } from '../../../migration/fallback/switch-back.ts'
 import { fallbackState } from '../../../migration/model/fallback.ts'
 import { readDatabaseStatus, readEvents, readRecord, updateRecord } from '../../../migration/store/migrations.ts'
@@ -117,6 +119,8 @@ test('a switch back that fails lets writes in on the new server again, says why,
   // A second copy of the activity, or one that comes late, has nothing to do.
   expect(await switchBack(await way.context())).toEqual({ next: 'slice' })
   expect(await isFrozen(way, 'target')).toBe(false)
+  const told = (await readEvents(documents, key)).filter(({ event }) => event === 'SwitchBackCalledOff')
+  expect(told).toHaveLength(1)
 
   await way.onSource('begin read write; insert into t overriding system value values (5, 5); commit')
   await way.onTarget('insert into t (v) values (7)')
@@ -174,6 +178,24 @@ test('a cutover that is called off takes its way back with it, and the next one 
   }))
   await way.cutOver()
   await way.onTarget('insert into t (v) values (12)')
+  await way.expectEqual()
+  expect((await way.backStatus()).changes).toMatchObject({ inserts: 1, missed: 0 })
+})
+
+test('a way back that an attempt has left which died while it was called off is made anew', async () => {
+  await using way = await readyToCutOver(pair, 'left', { ddl: TABLES, rows: ROWS })
+  {
+    const context = await way.context()
+    await using target = await context.target('test')
+    await using leaseSession = await context.target('test')
+    await using lease = await acquireLease(leaseSession, 'cutover')
+    await prepareWayBack(context, 'an earlier attempt', lease!, target)
+    await beginWayBack(context)
+  }
+  // Followed to the target since then: it would come back from the place of that attempt.
+  await way.onSource('insert into t (v) values (11), (12)')
+  await way.cutOver()
+  await way.onTarget('insert into t (v) values (13)')
   await way.expectEqual()
   expect((await way.backStatus()).changes).toMatchObject({ inserts: 1, missed: 0 })
 })
