@@ -1,7 +1,8 @@
 import { API_VERSION } from '../migration/model/api-version.ts'
 import { MIGRATION_TYPE } from '../migration/model/enums.ts'
 import { migrationId, serverId, type MigrationPath } from '../migration/model/migration-id.ts'
-import type { ErrorBody, Migration, MigrationList } from '../migration/model/migration-resource.ts'
+import type { FallbackRequest } from '../migration/model/fallback.ts'
+import type { ErrorBody, FallbackStatus, Migration, MigrationList } from '../migration/model/migration-resource.ts'
 import type { VerificationReport } from '../migration/model/status.ts'
 import { CliError, EXIT } from './cli-error.ts'
 import type { HostAddress } from './host-address.ts'
@@ -24,6 +25,14 @@ export interface Verification {
   verification?: VerificationReport
 }
 
+/** The way back of one database. */
+export interface WayBack {
+  database: string
+  /** Stays until it is called off. */
+  requested?: FallbackRequest['action']
+  fallback?: FallbackStatus
+}
+
 /** The host cannot be reached: it may be on its way up. */
 export class HostUnreachable extends CliError {}
 
@@ -43,6 +52,9 @@ export interface Client {
   /** Asks for a comparison of these databases, or of all. */
   verify(name: string, databases?: string[]): Promise<Verification[]>
   verification(name: string): Promise<Verification[]>
+  /** Asks for a switch back, or for the end of the way back. */
+  fallback(name: string, asked: FallbackRequest): Promise<WayBack[]>
+  waysBack(name: string): Promise<WayBack[]>
 }
 
 export function createClient({ url, key }: HostAddress, server: ServerPath): Client {
@@ -93,6 +105,8 @@ export function createClient({ url, key }: HostAddress, server: ServerPath): Cli
     report: (name, format) => callText('GET', `${of(name)}/report`, undefined, { format }),
     verify: async (name, databases) =>
       (await call<{ value: Verification[] }>('POST', `${of(name)}/verify`, databases ? { databases } : {}))!.value,
+    fallback: async (name, asked) => (await call<{ value: WayBack[] }>('POST', `${of(name)}/fallback`, asked))!.value,
+    waysBack: async (name) => (await call<{ value: WayBack[] }>('GET', `${of(name)}/fallback`))!.value,
     verification: async (name) => (await call<{ value: Verification[] }>('GET', `${of(name)}/verify`))!.value,
   }
 }

@@ -15,6 +15,7 @@ import { addReport } from './report.ts'
 import { addShow } from './show.ts'
 import { addTables } from './tables.ts'
 import { addUpdate } from './update.ts'
+import { addFallback } from './fallback.ts'
 import { addVerify } from './verify.ts'
 import { addWait } from './wait.ts'
 import { addWatch } from './watch.ts'
@@ -43,6 +44,7 @@ function program(): Command {
     addEvents,
     addReport,
     addVerify,
+    addFallback,
   ]) {
     add(migration)
   }

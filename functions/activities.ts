@@ -2,6 +2,9 @@ import { cutoverDatabase } from '../migration/cutover/cutover-database.ts'
 import { databasesEnded, endMigration } from '../migration/cutover/end-migration.ts'
 import { endDatabase } from '../migration/cutover/end-database.ts'
 import { storeCutover } from '../migration/cutover/store-cutover.ts'
+import { endFallback } from '../migration/fallback/end-fallback.ts'
+import { followBack } from '../migration/fallback/follow-back.ts'
+import { switchBack } from '../migration/fallback/switch-back.ts'
 import { copyTables } from '../migration/load/copy-tables.ts'
 import { loadLargeObjects } from '../migration/load/large-objects.ts'
 import { planDatabaseLoad } from '../migration/load/plan-database-load.ts'
@@ -14,7 +17,7 @@ import { copyServerParameters } from '../migration/server/copy-server-parameters
 import { readiness } from '../migration/validate/readiness.ts'
 import { validate } from '../migration/validate/validate.ts'
 import { configurationWriter } from './environment.ts'
-import { databaseActivity, serverActivity } from './run-activity.ts'
+import { databaseActivity, fallbackActivity, serverActivity } from './run-activity.ts'
 
 serverActivity('readiness', (context) => readiness(context))
 serverActivity('validate', (context) => validate(context))
@@ -33,3 +36,7 @@ databaseActivity('buildIndexes', (context) => buildIndexes(context))
 databaseActivity('replicateSlice', (context) => follow(context))
 databaseActivity('cutoverDatabase', (context) => cutoverDatabase(context))
 databaseActivity('endDatabase', (context, { outcome }) => endDatabase(context, outcome), { evenIfCanceled: true })
+
+fallbackActivity('followBack', (context) => followBack(context))
+fallbackActivity('switchBack', (context) => switchBack(context))
+fallbackActivity('endFallback', (context, { failure }) => endFallback(context, failure))

@@ -18,10 +18,12 @@ const STATUS: Record<string, number> = {
   MigrationAlreadyExists: 409,
   CutoverNotReady: 409,
   LatencyTooHigh: 409,
+  FallbackIsOn: 409,
+  FallbackNotOn: 409,
+  FallbackNotReady: 409,
   MigrationEnded: 409,
   CannotChangeNow: 409,
   RequestEntityTooLarge: 413,
-  NotImplemented: 501,
   // The servers behind us: unreachable, no TLS, refused, no such database.
   603000: 502,
   603001: 502,

@@ -56,16 +56,6 @@ detail('validation', async (request, _base, { server }) => {
 
 detail('parameters', async (request, _base, { server }) => cacheable(request, { value: server.parameters ?? [] }))
 
-const fallback = {
-  methods: ['POST' as const],
-  route: `${MIGRATION_ROUTE}/fallback`,
-  apiVersion: 'optional' as const,
-}
-route('migration-fallback', fallback, async (request, base) => {
-  await find(request, base)
-  throw new MigrationError('NotImplemented', 'This version of pgflex has no fallback.')
-})
-
 /** @throws {InvalidInput} a database that isn't one of this migration */
 function databasesOf(request: HttpRequest, { record }: StoredMigration): string[] {
   const all = record.properties.dbsToMigrate

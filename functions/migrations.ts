@@ -3,10 +3,18 @@ import * as df from 'durable-functions'
 import type { Surroundings } from '../migration/context.ts'
 import { createMigration } from '../migration/create-migration.ts'
 import { MigrationError } from '../migration/errors.ts'
+import { fallbackIsOn } from '../migration/model/fallback.ts'
 import { MIGRATION_TYPE } from '../migration/model/enums.ts'
 import { InvalidInput, problem } from '../migration/model/invalid-input.ts'
 import { migrationKey, nameProblem, serverId, type MigrationPath } from '../migration/model/migration-id.ts'
-import { listMigrations, readMigration, resourceOf, withStatus } from '../migration/read-migration.ts'
+import {
+  listMigrations,
+  readFallbacks,
+  readMigration,
+  resourceOf,
+  withStatus,
+  type StoredMigration,
+} from '../migration/read-migration.ts'
 import { updateMigration } from '../migration/update-migration.ts'
 import { orchestration } from './orchestration-client.ts'
 import {
@@ -60,7 +68,9 @@ route(
   async (request, base, context) => {
     const path = migrationPath(request)
     const before = await readMigration(base, migrationKey(path))
-    if (!before || isOver(before)) return { status: 204 }
+    if (!before) return { status: 204 }
+    refuseWithWayBack(before)
+    if (isOver(before)) return { status: 204 }
     try {
       return await change(path, { properties: { cancel: 'True' } }, base, context)
     } catch (error) {
@@ -106,6 +116,17 @@ route(
     return { status: 200, jsonBody: { name, type, nameAvailable: true } }
   },
 )
+
+/** Ended, it would be gone for good; that is not what a repeated DELETE may do. */
+function refuseWithWayBack(stored: StoredMigration): void {
+  const on = isOver(stored) ? readFallbacks(stored).filter(fallbackIsOn) : []
+  if (on.length === 0) return
+  throw new MigrationError(
+    'FallbackIsOn',
+    `The migration has ended, and its way back is on: ${on.map(({ status }) => `"${status.database}"`).join(', ')}.`,
+    { hint: 'End it first: pgflex migration fallback --end, or POST …/fallback {"action":"end"}.' },
+  )
+}
 
 function isOver(stored: Parameters<typeof resourceOf>[0]): boolean {
   return resourceOf(stored).properties.currentStatus.currentSubStateDetails.currentSubState === 'Completed'

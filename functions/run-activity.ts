@@ -8,6 +8,7 @@ import {
   type Surroundings,
 } from '../migration/context.ts'
 import { MigrationError, toFailure } from '../migration/errors.ts'
+import { reversed } from '../migration/fallback/reversed-context.ts'
 import type { Logger } from '../migration/log.ts'
 import type { Activities, ActivityName, ActivityResult, DatabaseInput } from '../migration/model/activity.ts'
 import { isAsked } from '../migration/model/record.ts'
@@ -61,6 +62,33 @@ export function databaseActivity<N extends DatabaseActivityName>(
     await context.status((status) =>
       status.message?.startsWith(RETRYING) ? { ...status, message: undefined } : status,
     )
+    return result
+  })
+}
+
+/**
+ * Registers an activity of the way back of one database, which goes on when all else of the migration has ended or was
+ * cancelled. Its failures are told in its own status.
+ */
+export function fallbackActivity<N extends DatabaseActivityName>(
+  name: N,
+  run: (context: DatabaseContext, input: Activities[N]['input']) => Result<N>,
+): void {
+  register(name, async (base, input) => {
+    const context = databaseContext(await serverContext(base, input.key), input.database)
+    const back = reversed(context)
+    const result = await run(context, input).catch(async (error: unknown) => {
+      const { message, hint } = toFailure(error)
+      await back.status((status) => ({
+        ...status,
+        // The last figure could be a 0 that is not true any more.
+        latencySeconds: undefined,
+        lagBytes: undefined,
+        message: RETRYING + (hint === undefined ? message : `${message} ${hint}`),
+      }))
+      throw error
+    })
+    await back.status((status) => (status.message?.startsWith(RETRYING) ? { ...status, message: undefined } : status))
     return result
   })
 }

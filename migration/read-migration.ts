@@ -1,4 +1,6 @@
 import type { Surroundings } from './context.ts'
+import { backKey } from './fallback/reversed-context.ts'
+import type { FallbackOfDatabase } from './model/fallback.ts'
 import type { Migration } from './model/migration-resource.ts'
 import type { MigrationRecord } from './model/record.ts'
 import type { DatabaseStatus, ServerStatus } from './model/status.ts'
@@ -11,6 +13,8 @@ export interface StoredMigration {
   server: ServerStatus
   /** One for each of `dbsToMigrate`, in their order. */
   databases: DatabaseStatus[]
+  /** The status of each database's way back, where the migration has one. */
+  backs?: DatabaseStatus[]
 }
 
 type Documents = Pick<Surroundings, 'documents'>
@@ -25,7 +29,16 @@ export async function withStatus({ documents }: Documents, record: MigrationReco
     readServerStatus(documents, record.key),
     ...record.properties.dbsToMigrate.map((database) => readDatabaseStatus(documents, record.key, database)),
   ])
-  return { record, server, databases }
+  if (record.properties.pgflex.fallback === 'None') return { record, server, databases }
+  const backs = await Promise.all(
+    record.properties.dbsToMigrate.map((database) => readDatabaseStatus(documents, backKey(record.key), database)),
+  )
+  return { record, server, databases, backs }
+}
+
+/** Each database with its way back; none where the migration has no ways back. */
+export function readFallbacks({ databases, backs = [] }: StoredMigration): FallbackOfDatabase[] {
+  return backs.map((back, n) => ({ back, status: databases[n]! }))
 }
 
 /** The migrations of one server, oldest first. */
@@ -37,6 +50,6 @@ export async function listMigrations({ documents }: Documents, serverId: string)
   )
 }
 
-export function resourceOf({ record, server, databases }: StoredMigration): Migration {
-  return toResource(record, server, databases)
+export function resourceOf(stored: StoredMigration): Migration {
+  return toResource(stored.record, stored.server, stored.databases, readFallbacks(stored))
 }

@@ -1,10 +1,12 @@
 import type { Surroundings } from './context.ts'
 import { MigrationError } from './errors.ts'
+import { fallbackIsOn } from './model/fallback.ts'
 import { applyPatch, type Patched } from './model/patch.ts'
 import type { MigrationRecord } from './model/record.ts'
 import { parsePatch, type PatchBody } from './model/resource.ts'
 import { storePasswords } from './create-migration.ts'
-import { readMigration } from './read-migration.ts'
+import { readFallbacks, readMigration, type StoredMigration } from './read-migration.ts'
+import { deriveState } from './status.ts'
 import { isAsked } from './model/record.ts'
 import { appendEvent, updateRecord } from './store/migrations.ts'
 
@@ -20,6 +22,10 @@ export async function updateMigration(surroundings: Surroundings, key: string, b
   const stored = await readMigration(surroundings, key)
   if (!stored) throw new MigrationError('MigrationMissing', `There is no migration ${key}.`)
   const { server, databases } = stored
+  if (isForWayBack(stored, parsed)) {
+    await storePasswords(secrets, key, parsed)
+    return { record: stored.record, events: [] }
+  }
   // Refused before anything is stored; the passwords are there before the record that may need them.
   let patched = applyPatch(stored.record, parsed, server, databases, new Date())
   await storePasswords(secrets, key, parsed)
@@ -31,6 +37,18 @@ export async function updateMigration(surroundings: Surroundings, key: string, b
     await appendEvent(documents, key, { level: 'info', ...message })
   }
   return patched
+}
+
+/** New passwords, and nothing else, of a migration that has ended and still brings changes back. */
+function isForWayBack(stored: StoredMigration, { tags, properties = {} }: PatchBody): boolean {
+  const { secretParameters, ...others } = properties
+  return (
+    secretParameters?.adminCredentials !== undefined &&
+    tags === undefined &&
+    Object.values(others).every((value) => value === undefined) &&
+    deriveState(stored.record, stored.server, stored.databases).currentSubState === 'Completed' &&
+    readFallbacks(stored).some(fallbackIsOn)
+  )
 }
 
 /** What the user did, for the list of events; names of fields, never their values. */

@@ -14,6 +14,7 @@ const BUSY_PAUSE = 5
 export function* migrateDatabase(context: OrchestrationContext): Generator<Task, DatabaseOutcome | undefined, unknown> {
   const input = context.df.getInput<MigrateDatabaseInput>()!
   const { key, database } = input
+  if (input.stage === 'fallback') return yield* wayBack(context, input)
   let outcome: DatabaseOutcome
   try {
     if (input.stage === 'load') yield* load(context, input)
@@ -27,8 +28,52 @@ export function* migrateDatabase(context: OrchestrationContext): Generator<Task,
     outcome = outcomeOf(error)
   }
   // Ending may be cut short by a host that stops: it says so, and goes on in the next call.
-  while (!(yield* call(context, 'endDatabase', { key, database, outcome }, 'forever')).finished);
-  return outcome
+  for (;;) {
+    const { finished, fallback } = yield* call(context, 'endDatabase', { key, database, outcome }, 'forever')
+    if (!finished) continue
+    if (fallback !== true) return outcome
+    context.df.continueAsNew({ ...input, stage: 'fallback' } satisfies MigrateDatabaseInput)
+    return undefined
+  }
+}
+
+/**
+ * Brings changes back to the old source until the user switches back or ends it. The migration of the database is over
+ * and has succeeded, whatever becomes of this.
+ */
+function* wayBack(
+  context: OrchestrationContext,
+  input: MigrateDatabaseInput,
+): Generator<Task, DatabaseOutcome | undefined, unknown> {
+  const { key, database } = input
+  let failure: string | undefined
+  try {
+    if (!(yield* followBack(context, { key, database }))) {
+      context.df.continueAsNew(input)
+      return undefined
+    }
+  } catch (error) {
+    if (!(error instanceof ActivityFailed)) throw error
+    failure = error.message
+  }
+  const end = { key, database, ...(failure === undefined ? {} : { failure }) }
+  while (!(yield* call(context, 'endFallback', end, 'forever')).finished);
+  return { state: 'Succeeded' }
+}
+
+/** @returns true when the way back is to end, false when it is time for a new generation */
+function* followBack(
+  context: OrchestrationContext,
+  input: { key: string; database: string },
+): Generator<Task, boolean, unknown> {
+  context.df.setCustomStatus({ database: input.database, phase: 'fallback' })
+  for (let slice = 0; slice < SLICES_PER_GENERATION; slice++) {
+    const { next } = yield* call(context, 'followBack', input, 'forever')
+    if (next === 'busy') yield context.df.createTimer(after(context, BUSY_PAUSE))
+    if (next === 'end') return true
+    if (next === 'switchBack' && (yield* call(context, 'switchBack', input, 'forever')).next === 'finished') return true
+  }
+  return false
 }
 
 function* load(

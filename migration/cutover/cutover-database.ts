@@ -5,6 +5,7 @@ import { errorText, MigrationError } from '../errors.ts'
 import { applyPostData } from '../schema/apply-post-data.ts'
 import { restoreIdentityColumns } from '../schema/identity-columns.ts'
 import { reportPostData } from '../schema/report-post-data.ts'
+import { beginWayBack, prepareWayBack, wantsWayBack } from '../fallback/way-back.ts'
 import { afterCutover } from '../model/after-cutover.ts'
 import type { CutoverReport } from '../model/status.ts'
 import { readDatabaseStatus } from '../store/migrations.ts'
@@ -56,7 +57,10 @@ async function underLease(
   const steps = cutoverSteps(context, target, lease, cutover.startedAt)
   try {
     if (cutover.decidedAt === undefined) {
+      const back = wantsWayBack(context)
+      if (back) await steps.run('prepare way back', () => prepareWayBack(context, steps.attempt, lease, target))
       await bringAcross(context, steps, lease, target)
+      if (back) await steps.run('begin way back', () => beginWayBack(context))
       await decide(context)
     }
     await goForwards(context, steps, lease, target)

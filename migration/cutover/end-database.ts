@@ -2,6 +2,7 @@ import type { DatabaseContext } from '../context.ts'
 import { controlSchemaOwner, dropControlSchema } from '../control/control-schema.ts'
 import { errorText, isTransient } from '../errors.ts'
 import type { DatabaseOutcome } from '../model/activity.ts'
+import { isWayBackOn, removeWayBack } from '../fallback/way-back.ts'
 import { dropPublicationAndSlot } from '../replicate/replication-slot.ts'
 import { analyzeTables } from '../schema/analyze.ts'
 import { reportPostData } from '../schema/report-post-data.ts'
@@ -22,7 +23,10 @@ const CLEANUP_LIMIT_MS = 10 * 60_000
  * @param asked the outcome; a database that has been cut over has succeeded, also when it was cancelled too late
  * @returns finished false when the host stops in between: call it again
  */
-export async function endDatabase(context: DatabaseContext, asked: DatabaseOutcome): Promise<{ finished: boolean }> {
+export async function endDatabase(
+  context: DatabaseContext,
+  asked: DatabaseOutcome,
+): Promise<{ finished: boolean; fallback?: boolean }> {
   const { phase, endedOn, cutover } = await context.status((status) =>
     hasEnded(status)
       ? status
@@ -40,7 +44,7 @@ export async function endDatabase(context: DatabaseContext, asked: DatabaseOutco
   if (phase === 'Ended') {
     // A call that died after its last write: the secrets may be gone, and there is nothing more to clean.
     await endServerSide(context)
-    return { finished: true }
+    return { finished: true, fallback: await isWayBackOn(context) }
   }
   const late = Date.now() - Date.parse(endedOn!) > CLEANUP_LIMIT_MS
   const remains: string[] = []
@@ -62,10 +66,12 @@ export async function endDatabase(context: DatabaseContext, asked: DatabaseOutco
       const { warnings } = await analyzeTables(context, { changedOnly: true })
       await reportPostData(context, { applied: 0, failed: [], warnings })
     })
-  } else
+  } else {
     await part(`Writes may still be stopped on the source (alter database … reset default_transaction_read_only)`, () =>
       letWritesIn(context, (status) => status.phase === 'CleaningUp'),
     )
+    await part('The slot of the way back may remain on the target (pg_replication_slots)', () => removeWayBack(context))
+  }
   if (context.draining.aborted) return { finished: false }
   await part('The history of this migration was not kept', () => archiveDatabase(context))
   await part(
@@ -87,7 +93,7 @@ export async function endDatabase(context: DatabaseContext, asked: DatabaseOutco
     warnings: [...new Set([...status.warnings, ...remains])],
   }))
   await endServerSide(context)
-  return { finished: true }
+  return { finished: true, fallback: await isWayBackOn(context) }
 }
 
 async function endServerSide(context: DatabaseContext): Promise<void> {

@@ -1,6 +1,8 @@
 import type { ServerContext } from '../context.ts'
+import { fallbackIsOn } from '../model/fallback.ts'
 import type { ServerOutcome } from '../model/activity.ts'
 import type { DatabaseStatus, ServerStatus } from '../model/status.ts'
+import { readFallbacks, withStatus } from '../read-migration.ts'
 import {
   readDatabaseStatus,
   readServerStatus,
@@ -101,6 +103,9 @@ function failedChecks({ validation }: ServerStatus): string | undefined {
   return messages.length === 0 ? undefined : messages.map(({ message }) => message).join(' ')
 }
 
-async function deleteSecrets({ secrets, key }: ServerContext): Promise<void> {
+/** They stay for as long as a way back needs them; its end comes here again. */
+async function deleteSecrets({ secrets, key, record, documents }: ServerContext): Promise<void> {
+  const stored = await withStatus({ documents }, record)
+  if (readFallbacks(stored).some(fallbackIsOn)) return
   for (const side of ['source', 'target'] as const) await secrets.delete(passwordName(key, side))
 }

@@ -35,7 +35,15 @@ export interface Activities {
   buildIndexes: { input: DatabaseInput; result: { finished: boolean } }
   replicateSlice: { input: DatabaseInput; result: { next: 'slice' | 'cutover' | 'busy' } }
   cutoverDatabase: { input: DatabaseInput; result: { next: 'finished' | 'slice' } }
-  endDatabase: { input: DatabaseInput & { outcome: DatabaseOutcome }; result: { finished: boolean } }
+  /** fallback: a way back is on, and has to be followed. */
+  endDatabase: {
+    input: DatabaseInput & { outcome: DatabaseOutcome }
+    result: { finished: boolean; fallback?: boolean }
+  }
+  followBack: { input: DatabaseInput; result: { next: 'slice' | 'busy' | 'switchBack' | 'end' } }
+  switchBack: { input: DatabaseInput; result: { next: 'finished' | 'slice' } }
+  /** failure: why the way back cannot go on. */
+  endFallback: { input: DatabaseInput & { failure?: string }; result: { finished: boolean } }
   storeCutover: { input: ServerInput & { databases: unknown }; result: object }
   databasesEnded: { input: ServerInput; result: { ended: boolean } }
   endMigration: { input: ServerInput & { outcome?: ServerOutcome }; result: object }
@@ -63,7 +71,7 @@ export interface ServerOutcome {
 /** Input of the orchestration of one database; `stage` is where a new generation goes on. */
 export interface MigrateDatabaseInput extends DatabaseInput {
   online: boolean
-  stage: 'load' | 'follow'
+  stage: 'load' | 'follow' | 'fallback'
 }
 
 /** Data of the external event `Cutover`; all databases when there is no list. */

@@ -38,6 +38,7 @@ const cutover = z.strictObject({
   startedAt: time,
   endedAt: time.optional(),
   downtimeSeconds: z.number().optional().meta({ description: 'From the freeze of writes to the last step.' }),
+  decidedAt: time.optional().meta({ description: 'Of a switch back: from here on there is only forwards.' }),
   endLsn: z.string().optional(),
   steps: z.array(
     z.strictObject({
@@ -111,6 +112,18 @@ const verification = z.strictObject({
     .meta({ description: 'Of a comparison while the database is followed.' }),
 })
 
+const fallback = z.strictObject({
+  state: z.enum(['Prepared', 'Following', 'SwitchingBack', 'SwitchedBack', 'Ending', 'Ended', 'Failed']),
+  appliedChanges: z.number().meta({ description: 'Row changes that came back to the old source.' }),
+  latencySeconds: z.number().optional().meta({ description: 'How far the old source is behind the new server.' }),
+  maxLatencySeconds: z.number().optional(),
+  lagBytes: z.number().optional(),
+  slot: slot.optional().meta({ description: 'On the new server.' }),
+  message: z.string().optional(),
+  switchBack: cutover.optional(),
+  warnings: z.array(z.string()),
+})
+
 const pgflexStatus = z.strictObject({
   actions: z.array(z.string()).meta({ description: 'What the user may do now.' }),
   phase: z.string(),
@@ -125,6 +138,7 @@ const pgflexStatus = z.strictObject({
   cutover: cutover.optional(),
   verification: verification.optional(),
   comparison: comparison.optional(),
+  fallback: fallback.optional().meta({ description: 'The way back to the old source, where there is one.' }),
   readiness: z
     .array(z.strictObject({ check: z.string(), ok: z.boolean(), message: z.string() }))
     .optional()
@@ -215,6 +229,7 @@ export const migrationSchema = z.strictObject({
 })
 
 export type Migration = z.infer<typeof migrationSchema>
+export type FallbackStatus = z.infer<typeof fallback>
 export type PgflexStatus = z.infer<typeof pgflexStatus>
 export type DatabaseDetail = z.infer<typeof databaseDetail>
 

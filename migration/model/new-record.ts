@@ -47,6 +47,14 @@ export function newRecord(path: MigrationPath, body: PutBody, options: NewRecord
       ),
     )
   }
+  if (properties.pgflex.fallback === 'ReverseReplication' && properties.migrationMode === 'Offline') {
+    problems.push(
+      problem(
+        'properties.pgflex.fallback',
+        'properties.pgflex.fallback ReverseReplication needs migrationMode Online: an Offline copy says nothing of the source after it.',
+      ),
+    )
+  }
   if (problems.length > 0) throw new InvalidInput(problems)
   return {
     key: migrationKey(path),

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { API_VERSION } from './api-version.ts'
+import { fallbackSchema } from './fallback.ts'
 import { migrationSchema } from './migration-resource.ts'
 import { patchSchema, putSchema } from './resource.ts'
 import { verifySchema } from './verification-request.ts'
@@ -85,6 +86,25 @@ function verifyOperations(path: string): object {
   }
 }
 
+function fallbackOperations(path: string): object {
+  const value = answer('Of each database its way back, and what is asked of it.', list({ type: 'object' }))
+  return {
+    get: operation(path, {
+      id: 'Migrations_waysBack',
+      summary: 'The ways back to the old source.',
+      query: [],
+      answers: { 200: value },
+    }),
+    post: operation(path, {
+      id: 'Migrations_fallback',
+      summary: 'Switches back to the old source, or ends the way back.',
+      body: 'FallbackRequest',
+      query: [],
+      answers: { 202: value },
+    }),
+  }
+}
+
 /** The description of the HTTP interface: OpenAPI 3.1, whose schemas are JSON Schema as zod writes it. */
 export function openApiDocument(): object {
   const migration = { 200: answer('The migration.', ref('Migration')) }
@@ -146,6 +166,7 @@ export function openApiDocument(): object {
         }),
       },
       [`${MIGRATION}/verify`]: verifyOperations(`${MIGRATION}/verify`),
+      [`${MIGRATION}/fallback`]: fallbackOperations(`${MIGRATION}/fallback`),
       ...Object.fromEntries([
         detail('tables', 'The tables with their state, rows and bytes.', ['database']),
         detail('events', 'What has happened, in order.', ['since', 'database']),
@@ -180,6 +201,7 @@ export function openApiDocument(): object {
         MigrationForPatch: schema(patchSchema),
         Migration: schema(migrationSchema),
         VerifyRequest: schema(verifySchema),
+        FallbackRequest: schema(fallbackSchema),
         NameToCheck: {
           type: 'object',
           required: ['name', 'type'],

@@ -36,6 +36,7 @@ export function applyPatch(
     ? cutoversOf(changed, dbsToTriggerCutoverOn, databases, force === true).filter((name) => !cancels.includes(name))
     : []
   const requests = {
+    ...record.requests,
     cutover: {
       ...Object.fromEntries(cutovers.map((name) => [name, { at, force: force === true }])),
       ...record.requests.cutover,

@@ -1,4 +1,3 @@
-import type { Action } from '../status.ts'
 import type { ReadinessCheck } from './cutover-readiness.ts'
 import type { PgflexStatus } from './migration-resource.ts'
 import type {
@@ -13,7 +12,7 @@ import type {
 /** Our part of a database's status. */
 export function databasePgflex(
   status: DatabaseStatus,
-  actions: Action[],
+  actions: string[],
   readiness: ReadinessCheck[] | undefined,
 ): PgflexStatus {
   const {
@@ -45,7 +44,7 @@ export function databasePgflex(
 }
 
 /** Our part of the whole: sums over the databases, and the greatest latency of them. */
-export function serverPgflex(server: ServerStatus, databases: DatabaseStatus[], actions: Action[]): PgflexStatus {
+export function serverPgflex(server: ServerStatus, databases: DatabaseStatus[], actions: string[]): PgflexStatus {
   const lagBytes = present(databases.map((status) => status.lagBytes))
   const latencies = present(databases.map((status) => status.latencySeconds))
   const maxLatencies = present(databases.map((status) => status.maxLatencySeconds))

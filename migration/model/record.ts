@@ -69,6 +69,8 @@ export interface Requests {
   cancel: Record<string, { at: string }>
   /** By database: when a comparison while following was asked for; none in a record of an earlier version. */
   verify?: Record<string, { at: string }>
+  /** By database: what was asked of its way back after the cutover. */
+  fallback?: Record<string, { action: 'switchBack' | 'end'; at: string }>
 }
 
 /** Whether the user has asked for it; a database may be named "constructor". */

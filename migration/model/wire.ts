@@ -1,6 +1,7 @@
 import { isAsked } from './record.ts'
 import { databaseActions, databaseState, deriveState, isEnded } from '../status.ts'
 import { cutoverReadiness } from './cutover-readiness.ts'
+import { databaseFallback, fallbackActions, serverFallback, type FallbackOfDatabase } from './fallback.ts'
 import { MIGRATION_TYPE } from './enums.ts'
 import { serverIdOf } from './migration-id.ts'
 import type { DatabaseDetail, Migration } from './migration-resource.ts'
@@ -13,8 +14,14 @@ import type { DatabaseStatus, ServerStatus } from './status.ts'
  * one, so that nothing that is added to a record is answered by accident; secrets are not in a record.
  *
  * @param databases one status for each of `dbsToMigrate`
+ * @param fallbacks their ways back, where the migration has such
  */
-export function toResource(record: MigrationRecord, server: ServerStatus, databases: DatabaseStatus[]): Migration {
+export function toResource(
+  record: MigrationRecord,
+  server: ServerStatus,
+  databases: DatabaseStatus[],
+  fallbacks: FallbackOfDatabase[] = [],
+): Migration {
   const { properties } = record
   const lifecycle = deriveState(record, server, databases)
   const offline = properties.migrationMode === 'Offline'
@@ -38,11 +45,19 @@ export function toResource(record: MigrationRecord, server: ServerStatus, databa
         currentSubStateDetails: withoutUndefined({
           currentSubState: lifecycle.currentSubState,
           dbDetails: hasBegun(server, databases)
-            ? Object.fromEntries(databases.map((status) => [status.database, databaseDetail(record, status)]))
+            ? Object.fromEntries(
+                databases.map((status) => [status.database, databaseDetail(record, status, fallbacks)]),
+              )
             : {},
           validationDetails: server.validation,
         }),
-        pgflex: serverPgflex(server, databases, lifecycle.actions),
+        pgflex: withoutUndefined({
+          ...serverPgflex(server, databases, [
+            ...lifecycle.actions,
+            ...new Set(fallbacks.flatMap((one) => fallbackActions(record, one))),
+          ]),
+          fallback: serverFallback(fallbacks),
+        }),
       }),
       migrationInstanceResourceId: properties.migrationInstanceResourceId,
       migrationMode: properties.migrationMode,
@@ -78,7 +93,13 @@ function hasBegun(server: ServerStatus, databases: DatabaseStatus[]): boolean {
   return server.phase === 'Migrating' || databases.some((status) => status.phase !== 'Queued' || isEnded(status))
 }
 
-function databaseDetail(record: MigrationRecord, status: DatabaseStatus): DatabaseDetail {
+function databaseDetail(
+  record: MigrationRecord,
+  status: DatabaseStatus,
+  fallbacks: FallbackOfDatabase[],
+): DatabaseDetail {
+  const way = fallbacks.find((one) => one.status === status)
+  const actions = [...databaseActions(record, status), ...(way ? fallbackActions(record, way) : [])]
   const { tables, changes, latencySeconds } = status
   return withoutUndefined({
     databaseName: status.database,
@@ -98,7 +119,10 @@ function databaseDetail(record: MigrationRecord, status: DatabaseStatus): Databa
     // Rounded up: 0 is said only when it is true. Unknown while nothing is followed yet.
     latency: latencySeconds === undefined ? undefined : Math.ceil(latencySeconds),
     message: status.message,
-    pgflex: databasePgflex(status, databaseActions(record, status), cutoverReadiness(record, status)),
+    pgflex: withoutUndefined({
+      ...databasePgflex(status, actions, cutoverReadiness(record, status)),
+      fallback: way && databaseFallback(way),
+    }),
   })
 }
 

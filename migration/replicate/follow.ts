@@ -19,26 +19,39 @@ export async function follow(context: DatabaseContext): Promise<{ next: 'slice' 
   // A cutover that is being called off goes on with that at once: applications wait for it.
   const { calledOff } = await readDatabaseStatus(context.documents, context.key, context.database)
   if (calledOff) return { next: 'cutover' }
-  await context.status((status) => ({ ...status, phase: 'Following' }))
-  if (!(await carryNewTables(context))) return { next: 'slice' }
+  await using verification = new VerificationAlongside(context)
+  let announced = false
+  const next = await followForASlice(context, async () => {
+    announced ||= await announceReady(context)
+    const record = await readRecord(context.documents, context.key)
+    if (!record) return false
+    verification.start(record, announced)
+    return isAsked(record, 'cutover', context.database)
+  })
+  return { next: next === 'command' ? 'cutover' : next }
+}
+
+/**
+ * Takes new tables along, and follows for one slice.
+ *
+ * @param onCommand asked every half second; true ends the slice
+ */
+export async function followForASlice(
+  context: DatabaseContext,
+  onCommand: () => Promise<boolean>,
+): Promise<'slice' | 'command' | 'busy'> {
+  const { phase } = await context.status((status) =>
+    // A copy of this activity that stood still, and wakes up when all is over.
+    status.phase === 'CleaningUp' || status.phase === 'Ended' ? status : { ...status, phase: 'Following' },
+  )
+  if (phase !== 'Following') return 'busy'
+  if (!(await carryNewTables(context))) return 'slice'
   await replanStatements(context).catch((error: unknown) => {
     // It is tried again before the next slice; the cutover insists on it.
     context.log.warn('What waits for the cutover could not be read anew', { error: errorText(error) })
   })
-  await using verification = new VerificationAlongside(context)
-  let announced = false
-  const { reason } = await replicateSlice(context, {
-    ms: context.sliceMs ?? SLICE_MS,
-    onCommand: async () => {
-      announced ||= await announceReady(context)
-      const record = await readRecord(context.documents, context.key)
-      if (!record) return false
-      verification.start(record, announced)
-      return isAsked(record, 'cutover', context.database)
-    },
-  })
-  if (reason === 'busy') return { next: 'busy' }
-  return { next: reason === 'command' ? 'cutover' : 'slice' }
+  const { reason } = await replicateSlice(context, { ms: context.sliceMs ?? SLICE_MS, onCommand })
+  return reason === 'busy' || reason === 'command' ? reason : 'slice'
 }
 
 /** A cutover may be asked for once the latency is known. */

@@ -1,9 +1,12 @@
+import type { Connection } from '../connect.ts'
 import type { ServerContext } from '../context.ts'
 import { errorText, isTransient, MigrationError } from '../errors.ts'
+import { readApplyRights } from '../fallback/apply-rights.ts'
 import type { ValidationDetails, ValidationSummaryItem } from '../model/status.ts'
 import { updateServerStatus } from '../store/migrations.ts'
 import { readAvailableExtensions, readSourceDatabaseFacts } from './database-facts.ts'
 import { checkDatabase } from './database-checks.ts'
+import { checkFallbackDatabase, checkFallbackServer } from './fallback-checks.ts'
 import { checkServers, summarize, worst } from './server-checks.ts'
 import { readServerFacts, type ServerFacts } from './server-facts.ts'
 import { findOccupiedDatabases, MAINTENANCE_DATABASE } from './target-databases.ts'
@@ -63,6 +66,7 @@ interface ServersResult {
 async function validateServers(context: ServerContext): Promise<ServersResult> {
   const { properties } = context.record
   const facts: { source?: ServerFacts; target?: ServerFacts } = {}
+  let maySignal = false
   const findings = []
   for (const side of ['source', 'target'] as const) {
     try {
@@ -73,6 +77,7 @@ async function validateServers(context: ServerContext): Promise<ServersResult> {
         throw error
       })
       facts[side] = await readServerFacts(connection)
+      if (side === 'target') maySignal = await maySignalOthers(connection)
     } catch (error) {
       findings.push({ state: 'Failed' as const, message: failureText(error) })
     }
@@ -81,7 +86,18 @@ async function validateServers(context: ServerContext): Promise<ServersResult> {
   if (!facts.source || !facts.target)
     return { items: [connectivity], ...(facts.source ? { source: facts.source } : {}) }
   const needs = { online: properties.migrationMode === 'Online', databases: properties.dbsToMigrate.length }
-  return { items: [connectivity, ...checkServers(facts.source, facts.target, needs)], ...facts }
+  const { fallback, writeFreeze } = properties.pgflex
+  const wayBack =
+    fallback === 'None'
+      ? []
+      : [checkFallbackServer(facts.target, { databases: needs.databases, writeFreeze, maySignal })]
+  return { items: [connectivity, ...checkServers(facts.source, facts.target, needs), ...wayBack], ...facts }
+}
+
+/** pg_signal_backend, or a role that has it. */
+async function maySignalOthers(connection: Connection): Promise<boolean> {
+  const { rows } = await connection.query<{ may: string }>(`select pg_has_role('pg_signal_backend', 'usage') as may`)
+  return rows[0]!.may === 't'
 }
 
 function mayTryAnotherDatabase(error: unknown): boolean {
@@ -104,7 +120,17 @@ async function validateDatabase(
   const { properties, source } = context.record
   try {
     await using connection = await context.connect('source', database, 'validation')
-    return checkDatabase(await readSourceDatabaseFacts(connection), {
+    const facts = await readSourceDatabaseFacts(connection)
+    const wayBack =
+      properties.pgflex.fallback === 'None'
+        ? []
+        : [
+            checkFallbackDatabase(database, source.user, {
+              rights: await readApplyRights(connection),
+              mayCreate: facts.mayCreate || facts.ownsDatabase,
+            }),
+          ]
+    const items = checkDatabase(facts, {
       database,
       sourceUser: source.user,
       online: properties.migrationMode === 'Online',
@@ -113,6 +139,7 @@ async function validateDatabase(
       occupied: occupied.includes(database),
       overwrite: properties.overwriteDbsInTarget,
     })
+    return [...items, ...wayBack]
   } catch (error) {
     return [summarize('AuthenticationAndConnectivityValidation', [{ state: 'Failed', message: failureText(error) }])]
   }

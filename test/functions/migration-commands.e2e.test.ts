@@ -143,8 +143,8 @@ describe('the rest of the resource', () => {
     expect((await get('/samples?since=soon')).status).toBe(400)
     expect(await get('/validation')).toMatchObject({ status: 404, body: { error: { code: 'ResourceNotFound' } } })
     expect(await host.migration('POST', 'detailed', { action: 'end' }, '/fallback')).toMatchObject({
-      status: 501,
-      body: { error: { code: 'NotImplemented' } },
+      status: 409,
+      body: { error: { code: 'FallbackNotOn' } },
     })
   })
 
@@ -185,7 +185,7 @@ describe('the rest of the resource', () => {
   it('describes itself', async () => {
     const { status, body } = await host.request<{ paths: object }>('GET', '/openapi.json')
     expect(status).toBe(200)
-    expect(Object.keys(body.paths)).toHaveLength(10)
+    expect(Object.keys(body.paths)).toHaveLength(11)
   })
 
   it('has written no password anywhere but among the secrets', async () => {

@@ -66,6 +66,69 @@ test('a cutover that was called off goes back to following', () => {
   expect(output).toEqual({ state: 'Succeeded' })
 })
 
+/** The way back, until the user wants something. */
+function backWorld(asked: string, overrides: Record<string, (input: unknown) => unknown> = {}) {
+  let slice = 0
+  return world(0, {
+    followBack: () => ({ ok: true, next: ++slice > 1 ? asked : 'slice' }),
+    switchBack: () => ({ ok: true, next: 'finished' }),
+    endFallback: () => ({ ok: true, finished: true }),
+    ...overrides,
+  })
+}
+
+test('a database with a way back brings changes back in a new generation, after its end', () => {
+  const { calls, continuedAs, output } = play(
+    migrateDatabase,
+    { ...input, stage: 'follow' },
+    world(0, { endDatabase: () => ({ ok: true, finished: true, fallback: true }) }),
+  )
+  expect(calls.at(-1)).toBe('endDatabase')
+  expect(continuedAs).toEqual({ ...input, stage: 'fallback' })
+  expect(output).toBeUndefined()
+})
+
+test.each([
+  ['end', ['followBack', 'followBack', 'endFallback']],
+  ['switchBack', ['followBack', 'followBack', 'switchBack', 'endFallback']],
+])('a way back ends when the user asks for %s', (asked, expected) => {
+  const { calls, output } = play(migrateDatabase, { ...input, stage: 'fallback' }, backWorld(asked))
+  expect(calls).toEqual(expected)
+  expect(output).toEqual({ state: 'Succeeded' })
+})
+
+test('a switch back that was called off goes on bringing changes back, in ever new generations', () => {
+  let tries = 0
+  const { calls, continuedAs } = play(
+    migrateDatabase,
+    { ...input, stage: 'fallback' },
+    backWorld('switchBack', {
+      followBack: () => ({ ok: true, next: ++tries === 2 ? 'switchBack' : 'slice' }),
+      switchBack: () => ({ ok: true, next: 'slice' }),
+    }),
+  )
+  expect(calls.slice(0, 4)).toEqual(['followBack', 'followBack', 'switchBack', 'followBack'])
+  expect(continuedAs).toEqual({ ...input, stage: 'fallback' })
+})
+
+test('a way back that is lost for good is removed, and the migration has succeeded all the same', () => {
+  const ended: unknown[] = []
+  const { output } = play(
+    migrateDatabase,
+    { ...input, stage: 'fallback' },
+    backWorld('end', {
+      followBack: () => ({ ok: false, code: 'SlotLost', message: 'The slot is gone.', retryable: false }),
+      endFallback: (given) => {
+        ended.push(given)
+        return { ok: true, finished: ended.length > 1 }
+      },
+    }),
+  )
+  expect(ended).toHaveLength(2)
+  expect(ended[0]).toEqual({ key: 'k', database: 'shop', failure: 'The slot is gone.' })
+  expect(output).toEqual({ state: 'Succeeded' })
+})
+
 test('a failure that may go away is tried again after a pause', () => {
   let tries = 0
   const { calls } = play(

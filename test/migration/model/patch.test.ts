@@ -57,6 +57,18 @@ describe('triggerCutover', () => {
     expect(again.events).toEqual([{ name: 'Cutover', data: { databases: ['a', 'b'] } }])
   })
 
+  it('leaves what else was asked for as it is', () => {
+    const { requests } = record()
+    const of = {
+      ...record(),
+      requests: { ...requests, verify: { a: { at: AT } }, fallback: { b: { action: 'end' as const, at: AT } } },
+    }
+    expect(patch({ triggerCutover: 'True' }, { of }).record.requests).toMatchObject({
+      verify: { a: { at: AT } },
+      fallback: { b: { action: 'end', at: AT } },
+    })
+  })
+
   it('False asks for nothing', () => {
     expect(patch({ triggerCutover: 'False' })).toEqual({ record: record(), events: [] })
   })

@@ -174,6 +174,11 @@ describe('the body of a PUT', () => {
     [{ migrationWindowStartTimeInUtc: 'soon' }, 'properties.migrationWindowStartTimeInUtc', /must be a time/],
     [{ overwriteDbsInTarget: 'yes' }, 'properties.overwriteDbsInTarget', /True, False/],
     [{ pgflex: { copyJobs: 0 } }, 'properties.pgflex.copyJobs', /./],
+    [
+      { migrationMode: 'Offline', pgflex: { fallback: 'ReverseReplication' } },
+      'properties.pgflex.fallback',
+      /needs migrationMode Online/,
+    ],
     [{ pgflex: { includeTables: ['orders'] } }, 'properties.pgflex.includeTables.0', /schema\.table/],
     [
       { targetDbServerFullyQualifiedDomainName: 'SOURCE.example.com:5433' },

@@ -1,0 +1,90 @@
+import type { DatabaseContext } from '../context.ts'
+import { controlSchemaOwner } from '../control/control-schema.ts'
+import { endMigration } from '../cutover/end-migration.ts'
+import { letWritesIn } from '../cutover/freeze-source.ts'
+import { connectIfThere } from '../cutover/target-if-there.ts'
+import { errorText, isTransient } from '../errors.ts'
+import { fallbackState } from '../model/fallback.ts'
+import { dropPublicationAndSlot } from '../replicate/replication-slot.ts'
+import { restoreIdentityColumns } from '../schema/identity-columns.ts'
+import { id } from '../sql.ts'
+import { reversed } from './reversed-context.ts'
+import { removeBackSchema } from './way-back.ts'
+
+/** ms; how long an old server that cannot be reached may hold up the end; after that, what remains there is told. */
+const CLEANUP_LIMIT_MS = 10 * 60_000
+
+/**
+ * Ends the way back, used or not: slot and publications on the new server, then the control schema on the old one, then
+ * the secrets. Each part is idempotent.
+ *
+ * @param failure why it cannot go on, in words; absent when the user has ended it or it was used
+ * @returns finished false when the host stops in between: call it again
+ */
+export async function endFallback(context: DatabaseContext, failure?: string): Promise<{ finished: boolean }> {
+  const back = reversed(context)
+  const before = await back.status((status) =>
+    status.phase === 'Ended' || status.phase === 'CleaningUp'
+      ? status
+      : { ...status, phase: 'CleaningUp', endedOn: new Date().toISOString() },
+  )
+  if (before.phase === 'Ended') {
+    await endMigration(context)
+    return { finished: true }
+  }
+  // An attempt to switch back that ended with a failure that no waiting mends has let nobody in.
+  if (before.cutover?.decidedAt === undefined) await letWritesIn(back)
+  // For as long as it takes: a slot that nobody reads fills the disk of the server that is in use.
+  await dropPublicationAndSlot(back)
+  if (context.draining.aborted) return { finished: false }
+
+  const late = Date.now() - Date.parse(before.endedOn!) > CLEANUP_LIMIT_MS
+  const remains: string[] = []
+  const part = async (what: string, work: () => Promise<unknown>): Promise<void> => {
+    try {
+      await work()
+    } catch (error) {
+      if (isTransient(error) && !late) throw error
+      remains.push(`${what}: ${errorText(error)}`)
+    }
+  }
+  await part('Identity columns of the source may still be "by default" instead of "always"', () =>
+    restoreIdentity(back),
+  )
+  await part('The schema pgflex may remain on the source', () => removeBackSchema(context))
+  // Where the source was away when the migration ended.
+  await part('The slot of the migration may remain on the source', () => dropPublicationAndSlot(context))
+  await told(context, failure, remains)
+  await endMigration(context)
+  return { finished: true }
+}
+
+async function restoreIdentity(back: DatabaseContext): Promise<void> {
+  await using old = await connectIfThere(back)
+  if (old && (await controlSchemaOwner(old)) === back.key) await restoreIdentityColumns(old)
+}
+
+async function told(context: DatabaseContext, failure: string | undefined, remains: string[]): Promise<void> {
+  const back = reversed(context)
+  const status = await back.status((current) => current)
+  const name = id(context.database)
+  const letIn = `alter database ${name} reset default_transaction_read_only;`
+  const words =
+    fallbackState(status) === 'SwitchedBack'
+      ? `Switched back. The new server is read-only; to let writes in there, run: ${letIn}`
+      : `${failure === undefined ? 'The way back was ended.' : `The way back has failed: ${failure}`} The old source is not followed any more, and stays as it is; to let writes in there, run: ${letIn}`
+  const message = [words, ...remains].join(' ')
+  await back.status((current) => ({
+    ...current,
+    phase: 'Ended',
+    migrationState: failure === undefined ? 'Succeeded' : 'Failed',
+    message,
+    slot: undefined,
+    warnings: remains,
+  }))
+  await context.event({
+    level: failure === undefined ? 'info' : 'error',
+    event: 'FallbackEnded',
+    message: `"${context.database}": ${message}`,
+  })
+}

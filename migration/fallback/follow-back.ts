@@ -1,0 +1,39 @@
+import type { DatabaseContext } from '../context.ts'
+import { followForASlice } from '../replicate/follow.ts'
+import { watchSlot } from '../replicate/retained-wal-watch.ts'
+import { loosenIdentityColumns } from '../schema/identity-columns.ts'
+import { readRecord } from '../store/migrations.ts'
+import { requireApplyRights } from './apply-rights.ts'
+import { reversed } from './reversed-context.ts'
+
+type Next = 'slice' | 'busy' | 'switchBack' | 'end'
+
+/**
+ * Brings what the new server commits to the old source, for one slice.
+ *
+ * No change goes round in a circle: the slot and the publications on the old source are gone before the first slice,
+ * and what is applied there is read by nobody.
+ *
+ * @returns next: what the user has asked for; busy when another copy is at work, else slice
+ */
+export async function followBack(context: DatabaseContext): Promise<{ next: Next }> {
+  const back = reversed(context)
+  const asked = await askedOf(context)
+  if (asked !== undefined) return { next: asked }
+  {
+    // Also when the old server does not answer: that is when the new one keeps its WAL, and its disk fills.
+    await using _look = watchSlot(back)
+  }
+  {
+    await using old = await back.target('way back')
+    await requireApplyRights(old)
+    // An UPDATE may set a GENERATED ALWAYS column to DEFAULT only. They are what they were when the way back ends.
+    await loosenIdentityColumns(old)
+  }
+  const next = await followForASlice(back, async () => (await askedOf(context)) !== undefined)
+  return { next: next === 'command' ? ((await askedOf(context)) ?? 'slice') : next }
+}
+
+async function askedOf({ documents, key, database }: DatabaseContext): Promise<'switchBack' | 'end' | undefined> {
+  return (await readRecord(documents, key))?.requests.fallback?.[database]?.action
+}

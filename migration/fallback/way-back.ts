@@ -1,0 +1,179 @@
+import type { Connection } from '../connect.ts'
+import type { DatabaseContext } from '../context.ts'
+import {
+  controlSchemaOwner,
+  createControlSchema,
+  dropControlSchema,
+  isStepDone,
+  markStepDone,
+} from '../control/control-schema.ts'
+import { checkFence, type Lease } from '../control/lease.ts'
+import { takeEndLsn } from '../cutover/end-lsn.ts'
+import { connectIfThere } from '../cutover/target-if-there.ts'
+import { errorText, MigrationError, sqlState } from '../errors.ts'
+import { listTables } from '../load/tables.ts'
+import { formatLsn } from '../lsn.ts'
+import { fallbackIsOn } from '../model/fallback.ts'
+import { newDatabaseStatus } from '../model/status.ts'
+import { tableFilter } from '../model/table-filter.ts'
+import { sampleSource } from '../replicate/latency.ts'
+import { createPublicationAndSlot, dropPublicationAndSlot } from '../replicate/replication-slot.ts'
+import { sourceObjects } from '../replicate/slot-name.ts'
+import { readDatabaseStatus } from '../store/migrations.ts'
+import { requireApplyRights } from './apply-rights.ts'
+import { backKey, reversed } from './reversed-context.ts'
+
+/**
+ * s; making a slot waits for every transaction that is open on the new server, whoever's and in whatever database.
+ * Nothing is frozen yet, but nothing is followed either: after so long the cutover is called off.
+ */
+const SLOT_LIMIT = 30
+/** query_canceled: by statement_timeout */
+const QUERY_CANCELED = '57014'
+
+const preparedStep = (attempt: string): string => `way back of ${attempt}`
+const BEGUN = 'way back begun'
+
+export function wantsWayBack({ record }: DatabaseContext): boolean {
+  return record.properties.pgflex.fallback === 'ReverseReplication'
+}
+
+/**
+ * Prepares the way back before the freeze, since making a slot has to wait for others: publications and slot on the
+ * new server, and the control schema on the old one. What comes back begins later: {@link beginWayBack}.
+ *
+ * It belongs to one attempt to cut over; what another one has left is removed and made anew.
+ *
+ * @param attempt names the attempt to cut over
+ * @param lease of the cutover, in the control schema of `target`
+ * @throws {MigrationError} FallbackDenied, FallbackSlotWaits, ControlSchemaTaken; those of createPublicationAndSlot()
+ */
+export async function prepareWayBack(
+  context: DatabaseContext,
+  attempt: string,
+  lease: Lease,
+  target: Connection,
+): Promise<object> {
+  const back = reversed(context)
+  await using old = await back.target('way back')
+  await requireApplyRights(old)
+  if ((await controlSchemaOwner(old)) !== back.key || !(await isStepDone(old, preparedStep(attempt)))) {
+    await checkFence(target, lease)
+    await removeWayBack(context)
+    // Before anything is made: whoever has to remove it looks here.
+    await back.status({ phase: 'CreatingSlot' })
+    await createControlSchema(old, back.key)
+    await markStepDone(old, preparedStep(attempt))
+  }
+  try {
+    const { slot, startLsn } = await createPublicationAndSlot(waitingAtMost(back))
+    return { slot, startLsn }
+  } catch (error) {
+    // This copy stood still while another one removed all: nobody knows of a slot that it has made since then.
+    if ((await controlSchemaOwner(old).catch(() => back.key)) === undefined) await dropPublicationAndSlot(back)
+    if (sqlState(error) !== QUERY_CANCELED) throw error
+    throw new MigrationError(
+      'FallbackSlotWaits',
+      `A transaction that is open on the target server kept the slot of the way back waiting for ${SLOT_LIMIT} s: ${errorText(error)}.`,
+      {
+        hint: 'Wait until it has ended (other databases that are being loaded, index builds, idle sessions: select pid, datname, usename, xact_start from pg_stat_activity where backend_xid is not null), and cut over again.',
+        target: 'target',
+        cause: error,
+      },
+    )
+  }
+}
+
+function waitingAtMost(back: DatabaseContext): DatabaseContext {
+  return {
+    ...back,
+    async source(purpose) {
+      const connection = await back.source(purpose)
+      await connection.query(`set statement_timeout = '${SLOT_LIMIT}s'`)
+      return connection
+    },
+  }
+}
+
+/**
+ * Says from where changes come back. Call it when both sides are frozen and equal: all that the new server has
+ * committed before this place came from the old one, and what it commits after it is for the old one.
+ *
+ * Done once: somebody who stood still and comes here later, when applications write on the new server, changes nothing.
+ */
+export async function beginWayBack(context: DatabaseContext): Promise<object> {
+  const back = reversed(context)
+  const { slot } = sourceObjects(back.key, back.database)
+  await using old = await back.target('way back')
+  await using source = await back.source('way back')
+  const { time } = await sampleSource(source)
+  const lsn = formatLsn(await takeEndLsn(back))
+  const tables = await tablesOfBoth(back, source, old)
+  await old.query('set synchronous_commit = on')
+  await old.query('begin')
+  try {
+    const { rowCount } = await old.query('insert into pgflex.step (name) values ($1) on conflict (name) do nothing', [
+      BEGUN,
+    ])
+    if (rowCount === 1) {
+      await old.query('update pgflex.progress set applied_lsn = $2 where slot = $1', [slot, lsn])
+      await old.query('update pgflex.source set caught_up_at = to_timestamp($2::float8 / 1000) where slot = $1', [
+        slot,
+        time,
+      ])
+      await old.query(
+        `insert into pgflex.table_copy (schema_name, table_name, batch, state, snapshot_lsn)
+         select schema_name, table_name, 0, 'completed', $3
+           from unnest($1::text[], $2::text[]) as t (schema_name, table_name)`,
+        [tables.map(({ schema }) => schema), tables.map(({ name }) => name), lsn],
+      )
+    }
+    await old.query('commit')
+  } catch (error) {
+    await old.query('rollback').catch(() => {})
+    throw error
+  }
+  return { slot, lsn }
+}
+
+/** They are as good as copied. One that only the new server has is a new table, and is taken along as such. */
+async function tablesOfBoth(
+  back: DatabaseContext,
+  source: Connection,
+  old: Connection,
+): Promise<{ schema: string; name: string }[]> {
+  const filter = tableFilter(back.record.properties.pgflex)
+  const there = new Set((await listTables(old, filter)).map(({ schema, name }) => JSON.stringify([schema, name])))
+  return (await listTables(source, filter)).filter(({ schema, name }) => there.has(JSON.stringify([schema, name])))
+}
+
+/**
+ * Removes the way back of a cutover that did not happen, if there is one. Can be repeated: its status goes last. The
+ * slot goes first, since nothing else of it fills a disk.
+ */
+export async function removeWayBack(context: DatabaseContext): Promise<void> {
+  if (!wantsWayBack(context)) return
+  const back = reversed(context)
+  const { phase } = await readDatabaseStatus(context.documents, back.key, context.database)
+  if (phase === 'Queued') return
+  await dropPublicationAndSlot(back)
+  await removeBackSchema(context)
+  await back.status(() => newDatabaseStatus(context.database))
+}
+
+/** Whether the database was cut over with a way back that has not ended. */
+export async function isWayBackOn(context: DatabaseContext): Promise<boolean> {
+  if (!wantsWayBack(context)) return false
+  const { documents, key, database } = context
+  const [status, back] = await Promise.all(
+    [key, backKey(key)].map((one) => readDatabaseStatus(documents, one, database)),
+  )
+  return fallbackIsOn({ status: status!, back: back! })
+}
+
+/** Drops the control schema of the way back in the old source's database. */
+export async function removeBackSchema(context: DatabaseContext): Promise<void> {
+  const back = reversed(context)
+  await using old = await connectIfThere(back)
+  if (old && (await controlSchemaOwner(old)) === back.key) await dropControlSchema(old)
+}
