@@ -21,8 +21,8 @@ it('a table has a header, dashes, and two spaces between its columns', () => {
       '',
       'Database  State                     Phase        Tables  Copied   Applied  Latency  Lag    Ready  Message',
       '--------  ------------------------  -----------  ------  -------  -------  -------  -----  -----  ---------',
-      'a         WaitingForCutoverTrigger  Following    0/0     3.3 GiB  0        0 s      2 KiB  5/10',
-      'b         InProgress                CopyingData  17/21   0 B      0        -        -      2/10   two lines',
+      'a         WaitingForCutoverTrigger  Following    0/0     3.3 GiB  0        0 s      2 KiB  5/11',
+      'b         InProgress                CopyingData  17/21   0 B      0        -        -      2/11   two lines',
       '',
     ].join('\n'),
   )
@@ -42,7 +42,7 @@ it('a value cannot move the cursor of a terminal', () => {
 
 it('lists what must hold before cutover, and whether it does', () => {
   const rows = readinessRows(resource)
-  expect(rows).toHaveLength(20)
-  expect(rows[10]).toEqual({ Database: 'b', Check: 'tables copied', Ready: 'no', Why: '17 of 21 tables are copied.' })
+  expect(rows).toHaveLength(22)
+  expect(rows[11]).toEqual({ Database: 'b', Check: 'tables copied', Ready: 'no', Why: '17 of 21 tables are copied.' })
   expect(rows[3]).toMatchObject({ Database: 'a', Check: 'latency', Ready: 'yes' })
 })
