@@ -60,6 +60,7 @@ test('after a switch back under load both sides are equal, and every acknowledge
   const { cutover } = await way.backStatus()
   expect(cutover?.steps.map(({ name }) => name)).toEqual([
     'check objects',
+    'catch up',
     'freeze writes',
     'take LSN',
     'check tables',
