@@ -23,6 +23,8 @@ export interface ReplicateOptions {
   nativeCommit: NativeCommit
   /** Stopped when it takes so many times as long as native; 0 leaves pgcopydb out. */
   pgcopydbLimit: number
+  /** pgflex marks all changes, as after a comparison in the background. */
+  marked?: boolean
   /** Folder for profiles of pgflex. */
   cpuProf?: string
 }
@@ -46,6 +48,7 @@ export function replicateCommand(): Command {
         .default('off'),
     )
     .option('--pgcopydb-limit <times>', 'stop pgcopydb after so many times of native; 0 leaves it out', times, 5)
+    .option('--marked', 'let pgflex mark all changes, as it does after a comparison in the background')
     .option('--cpu-prof <folder>', 'write processor profiles of pgflex there')
 }
 

@@ -10,6 +10,7 @@ import { listPublications } from '../../migration/replicate/publication.ts'
 import { createPublicationAndSlot, dropPublicationAndSlot } from '../../migration/replicate/replication-slot.ts'
 import { readProgress } from '../../migration/replicate/progress.ts'
 import { sourceObjects } from '../../migration/replicate/slot-name.ts'
+import { beginTables } from '../../migration/verify/compared-tables.ts'
 import { createTestMigration, type ServerPair } from '../../test/support/servers.ts'
 import type { Applier, OwnUse } from './applier.ts'
 import { DATABASE } from './databases.ts'
@@ -21,8 +22,15 @@ export interface PgflexApplier extends Applier {
   counted(): Promise<{ changes: number; transactions: number; missed: number }>
 }
 
-/** @param execArgv options of Node for the process, such as `--cpu-prof` */
-export async function createPgflexApplier(pair: ServerPair, execArgv: string[]): Promise<PgflexApplier> {
+/**
+ * @param execArgv options of Node for the process, such as `--cpu-prof`
+ * @param marked all changes are marked
+ */
+export async function createPgflexApplier(
+  pair: ServerPair,
+  execArgv: string[],
+  marked = false,
+): Promise<PgflexApplier> {
   const migration = await createTestMigration(pair, DATABASE, { key: 'bench' })
   const { context, folder } = migration
   const names = sourceObjects(context.key, DATABASE)
@@ -32,6 +40,7 @@ export async function createPgflexApplier(pair: ServerPair, execArgv: string[]):
   }
   const { startLsn } = await createPublicationAndSlot(context)
   const publications = await declareCopied(context, startLsn)
+  if (marked) await markAll(context)
   const child = fork(fileURLToPath(import.meta.resolve(`./pgflex-process${extname(import.meta.url)}`)), [], {
     execArgv,
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
@@ -101,4 +110,16 @@ async function declareCopied(context: DatabaseContext, lsn: string): Promise<str
     [tables.map(({ schema }) => schema), tables.map(({ name }) => name), lsn],
   )
   return await listPublications(source, sourceObjects(context.key, context.database))
+}
+
+/** Asks for marks, as a comparison does. */
+async function markAll(context: DatabaseContext): Promise<void> {
+  await using target = await context.target('bench')
+  const { rows } = await target.query<{ schema: string; name: string }>(
+    'select schema_name as schema, table_name as name from pgflex.table_copy',
+  )
+  await beginTables(
+    target,
+    rows.map((table) => ({ ...table, bytes: 0 })),
+  )
 }

@@ -73,7 +73,7 @@ function shapeOf(name: ShapeName, { transactions, sessions, rows }: ReplicateOpt
 async function measureShape(
   pair: ServerPair,
   shape: Shape,
-  { rounds, nativeCommit, cpuProf, pgcopydbLimit }: ReplicateOptions,
+  { rounds, nativeCommit, cpuProf, pgcopydbLimit, marked = false }: ReplicateOptions,
   { signal, say }: Surroundings,
   found: Pgcopydb | { reason: string },
 ): Promise<ShapeFigures> {
@@ -84,7 +84,7 @@ async function measureShape(
   for (let round = 0; round < rounds; round++) {
     await createDatabases(pair)
     const execArgv = profiling(cpuProf, `${shape.name}-${round + 1}`)
-    const one = await runRound(pair, shape, { round, execArgv, nativeCommit, pgcopydb, pgcopydbLimit, signal })
+    const one = await runRound(pair, shape, { round, execArgv, marked, nativeCommit, pgcopydb, pgcopydbLimit, signal })
     done.push(one)
     // What has not come to an end once would only cost the same time again.
     if (one.pgcopydb?.reason !== undefined) pgcopydb = undefined

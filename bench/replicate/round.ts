@@ -16,6 +16,7 @@ export interface RoundOptions {
   round: number
   /** Options of Node for the process of pgflex. */
   execArgv: string[]
+  marked: boolean
   nativeCommit: NativeCommit
   /** Undefined when it takes no part. */
   pgcopydb: Pgcopydb | undefined
@@ -47,8 +48,8 @@ const PGCOPYDB_START_SECONDS = 20
  * @throws {Error} when pgflex or native has failed, or brought about anything else than the source has
  */
 export async function runRound(pair: ServerPair, shape: Shape, options: RoundOptions): Promise<Round> {
-  const { round, execArgv, nativeCommit, signal } = options
-  await using pgflex = await createPgflexApplier(pair, execArgv)
+  const { round, execArgv, marked, nativeCommit, signal } = options
+  await using pgflex = await createPgflexApplier(pair, execArgv, marked)
   await using native = await createNativeApplier(pair, pgflex.publications, nativeCommit)
   let outcome: PgcopydbOutcome | undefined
   await using pgcopydb =
