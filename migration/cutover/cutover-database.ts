@@ -2,6 +2,7 @@ import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { acquireLease, type Lease } from '../control/lease.ts'
 import { errorText, MigrationError } from '../errors.ts'
+import { copyExtensionTables } from '../load/copy-extension-tables.ts'
 import { copyUnfollowedTables } from '../load/copy-unfollowed-tables.ts'
 import { copyLargeObjectsAgain } from '../load/large-objects.ts'
 import { formatLsn, parseLsn, type Lsn } from '../lsn.ts'
@@ -84,6 +85,7 @@ async function bringAcross(
     await steps.run('unfollowed tables', () => copyUnfollowedTables(context, lease))
     await steps.run('large objects', () => copyLargeObjectsAgain(context, lease, steps.attempt))
   }
+  await steps.run('extension tables', () => copyExtensionTables(context))
   await steps.run('sequences', async () => {
     await using source = await context.source('sequences')
     await using sequences = await context.target('sequences')
