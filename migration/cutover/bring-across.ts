@@ -2,6 +2,7 @@ import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { checkFence, type Lease } from '../control/lease.ts'
 import { MigrationError } from '../errors.ts'
+import { copyExtensionTables } from '../load/copy-extension-tables.ts'
 import { copyLargeObjectsAgain } from '../load/large-objects.ts'
 import { formatLsn, parseLsn } from '../lsn.ts'
 import { carryNewSequences } from '../replicate/new-tables/carry-new-sequences.ts'
@@ -74,6 +75,7 @@ async function bringChanges(
 
 /** What is in no stream, and the comparison. */
 async function bringRest(context: DatabaseContext, steps: CutoverSteps, lease: Lease): Promise<void> {
+  await steps.run('extension tables', () => copyExtensionTables(context))
   await steps.run('sequences', async () => {
     await using source = await context.source('sequences')
     await using target = await context.target('sequences')

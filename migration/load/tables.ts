@@ -45,8 +45,7 @@ const USER_SCHEMA = `n.nspname !~ '^pg_' and n.nspname not in ('information_sche
 
 /**
  * Tables that belong to an extension come with it, and the schema dump leaves them out. Those among them that
- * an extension marks as configuration (pg_extension_config_dump) hold rows of the user; they are left out too
- * in this version, and validation says so (validate/extension-tables.ts).
+ * an extension marks as configuration (pg_extension_config_dump) hold rows of the user: copy-extension-tables.ts.
  * https://www.postgresql.org/docs/current/extend-extensions.html#EXTEND-EXTENSIONS-CONFIG-TABLES
  */
 const NOT_OF_AN_EXTENSION = `not exists (

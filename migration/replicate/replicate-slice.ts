@@ -4,6 +4,7 @@ import { acquireLease, type Lease } from '../control/lease.ts'
 import { errorText } from '../errors.ts'
 import { formatLsn, type Lsn } from '../lsn.ts'
 import { readDatabaseStatus } from '../store/migrations.ts'
+import { growHeapFreely } from '../schema/heap-growth.ts'
 import { breakOff, endSession, prepareApplySession, sendWithoutWaiting } from './apply/apply-session.ts'
 import { applyRefused, refusedTable } from './apply/refusal.ts'
 import { StatementRefused } from './apply/target-transaction.ts'
@@ -50,6 +51,7 @@ const DRAIN_MS = 5_000
  *   SchemaChanged, TablesNotCopied …; LeaseLost and lost connections (retryable)
  */
 export async function replicateSlice(context: DatabaseContext, options: SliceOptions): Promise<SliceResult> {
+  growHeapFreely()
   const { slot } = sourceObjects(context.key, context.database)
   await using leaseSession = await context.target('replicate lease')
   await using lease = await acquireLease(leaseSession, 'replicate')

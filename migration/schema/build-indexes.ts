@@ -1,5 +1,6 @@
 import type { DatabaseContext } from '../context.ts'
 import { MigrationError } from '../errors.ts'
+import { copyExtensionTables } from '../load/copy-extension-tables.ts'
 import { watchSlot } from '../replicate/retained-wal-watch.ts'
 import { applyPostData, planPostData } from './apply-post-data.ts'
 import { reportPostData } from './report-post-data.ts'
@@ -28,6 +29,7 @@ export async function buildIndexes(context: DatabaseContext): Promise<{ finished
     )
   }
   await reportPostData(context, result)
+  await copyExtensionTables(context)
   await context.event({
     level: 'info',
     event: 'IndexesBuilt',

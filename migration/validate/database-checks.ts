@@ -52,7 +52,7 @@ function checkSchema(facts: SourceDatabaseFacts, { online }: DatabaseNeeds): Fin
   if (facts.extensionTables.length > 0) {
     findings.push({
       state: 'Warning',
-      message: `Rows that were added to tables of extensions are not migrated: ${names(facts.extensionTables)}. Add them on the target before the cutover, for instance with pg_dump --data-only --table.`,
+      message: `Rows that were added to tables of extensions are copied after the load and at the cutover, where the target lets the migrating role write them and they are few: ${names(facts.extensionTables)}. What cannot be is told then.`,
     })
   }
   if (online && facts.largeObjects.objects > 0) {

@@ -220,4 +220,22 @@ describe.each([
     expect(await planLoad(migration.context)).toMatchObject({ tables: 2 })
     expect(Object.keys(await tableCopies(pair, 'filtered')).toSorted()).toEqual(['public.a', 's.a'])
   })
+
+  test('foreign tables are named in a warning and not copied, partitions among them neither', async () => {
+    await using migration = await createLoadDatabase(pair, 'foreign', {
+      ddl: 'create table public.near (id int); create table public.parts (id int) partition by range (id)',
+      data: 'insert into public.near values (1)',
+    })
+    const { context } = migration
+    await using admin = await pair.source.connect('foreign')
+    await admin.query(`create foreign data wrapper nowhere; create server far_away foreign data wrapper nowhere;
+      create foreign table public.far (id int) server far_away;
+      create foreign table public.parts_1 partition of public.parts for values from (0) to (10) server far_away`)
+    expect(await planLoad(context)).toMatchObject({ tables: 1 })
+    expect(await copyTables(context, { worker: 0 })).toEqual({ copied: 1, errored: 0, remaining: 0 })
+    const { warnings } = await readDatabaseStatus(context.documents, context.key, 'foreign')
+    expect(warnings).toEqual([
+      expect.stringMatching(/^Foreign tables are moved without rows.*: public\.far, public\.parts_1\./),
+    ])
+  })
 })

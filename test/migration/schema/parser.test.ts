@@ -31,3 +31,32 @@ test.runIf(process.platform === 'linux')(
   },
   40_000,
 )
+
+/** Makes objects of which many survive for a while, and tells the room for new ones, MB. */
+const NEW_SPACE = `
+  const v8 = await import('node:v8')
+  const { growHeapFreely } = await import(process.argv[1])
+  const room = () => {
+    let kept = []
+    for (let n = 0; n < 2_000_000; n++) {
+      kept.push({ n })
+      if (kept.length > 200_000) kept = []
+    }
+    return v8.getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space').space_size / 1024 ** 2
+  }
+  const before = room()
+  growHeapFreely()
+  console.log(JSON.stringify([before, room()]))
+`
+
+test('the heap has little room for garbage while schemas are read, and V8s own room when changes are followed', () => {
+  const growth = import.meta.resolve('../../../migration/schema/heap-growth.ts')
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', NEW_SPACE, growth], {
+    encoding: 'utf8',
+    timeout: 30_000,
+  })
+  expect(stderr).toBe('')
+  const [before, after] = JSON.parse(stdout) as [number, number]
+  expect(before).toBeLessThanOrEqual(4)
+  expect(after).toBeGreaterThan(8)
+}, 40_000)

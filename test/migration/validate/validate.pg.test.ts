@@ -97,7 +97,7 @@ test('rows that the user added to tables of an extension are told', async () => 
      where extname = 'citext'`)
   await using migration = await createTestMigration(pair, 'extended', { key: 'extended' })
   expect((await findings(migration)).messages).toEqual([
-    expect.stringMatching(/^Warning Rows that were added .* not migrated: public\.closed, public\.theirs\. Add them/),
+    expect.stringMatching(/^Warning Rows that were added .* copied .*: public\.closed, public\.theirs\. What cannot/),
   ])
 })
 
