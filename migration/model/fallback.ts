@@ -16,6 +16,11 @@ import type { DatabaseStatus } from './status.ts'
  */
 export type FallbackState = 'Prepared' | 'Following' | 'SwitchingBack' | 'SwitchedBack' | 'Ending' | 'Ended' | 'Failed'
 
+/** Messages of the engine speak of the source and the target that it has at hand. */
+export function ofWayBack(message: string): string {
+  return `${message} (On the way back: the source is the new server, the target the old one.)`
+}
+
 /** One database with the status of its migration and that of its way back. */
 export interface FallbackOfDatabase {
   status: DatabaseStatus
@@ -155,7 +160,7 @@ export function databaseFallback({ back }: FallbackOfDatabase): FallbackStatus |
     ...(slot === undefined ? {} : { slot }),
     ...(message === undefined ? {} : { message }),
     ...(cutover === undefined ? {} : { switchBack: cutover }),
-    warnings,
+    warnings: warnings.map(ofWayBack),
   }
 }
 
