@@ -11,6 +11,7 @@ import { MigrationError, toFailure } from '../migration/errors.ts'
 import { reversed } from '../migration/fallback/reversed-context.ts'
 import type { Logger } from '../migration/log.ts'
 import type { Activities, ActivityName, ActivityResult, DatabaseInput } from '../migration/model/activity.ts'
+import { ofWayBack } from '../migration/model/fallback.ts'
 import { isAsked } from '../migration/model/record.ts'
 import { readRecord } from '../migration/store/migrations.ts'
 import { surroundings } from './environment.ts'
@@ -84,7 +85,7 @@ export function fallbackActivity<N extends DatabaseActivityName>(
         // The last figure could be a 0 that is not true any more.
         latencySeconds: undefined,
         lagBytes: undefined,
-        message: RETRYING + (hint === undefined ? message : `${message} ${hint}`),
+        message: RETRYING + ofWayBack(hint === undefined ? message : `${message} ${hint}`),
       }))
       throw error
     })

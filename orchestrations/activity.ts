@@ -34,6 +34,11 @@ const FINAL = new Set([
   'SourceDiverged',
 ])
 
+/** Whether no waiting mends it. */
+export function isFinal({ failure }: ActivityFailed): boolean {
+  return FINAL.has(failure.code)
+}
+
 /** Attempts that a failure which may go away is given; `forever` goes on at the longest pause. */
 const ATTEMPTS = { few: 4, many: PAUSES.length + 1, forever: Infinity }
 

@@ -1,11 +1,13 @@
 import type { OrchestrationContext, Task } from 'durable-functions'
-import type { DatabaseOutcome, MigrateDatabaseInput } from '../migration/model/activity.ts'
-import { ActivityFailed, after, call, schedule, settle } from './activity.ts'
+import type { Activities, DatabaseOutcome, MigrateDatabaseInput } from '../migration/model/activity.ts'
+import { ActivityFailed, after, call, isFinal, schedule, settle } from './activity.ts'
 
 /** Slices of one generation: each adds some rows to the history, which is replayed at every step. */
 const SLICES_PER_GENERATION = 20
 /** s; another copy of the slice is at work: look again when its lease may have ended. */
 const BUSY_PAUSE = 5
+/** s; between attempts to bring changes back that keep failing. */
+const BACK_PAUSE = 30
 
 /**
  * Migrates one database: schema, slot, load, indexes, then replication slices in an eternal loop until the
@@ -68,7 +70,7 @@ function* followBack(
 ): Generator<Task, boolean, unknown> {
   context.df.setCustomStatus({ database: input.database, phase: 'fallback' })
   for (let slice = 0; slice < SLICES_PER_GENERATION; slice++) {
-    const { next } = yield* call(context, 'followBack', input, 'forever')
+    const next = yield* followBackOnce(context, input)
     if (next === 'busy') yield context.df.createTimer(after(context, BUSY_PAUSE))
     if (next === 'end') return true
     if (next === 'switchBack' && (yield* call(context, 'switchBack', input, 'forever')).next === 'finished') return true
@@ -142,6 +144,20 @@ function* follow(
     if (next === 'finished') return true
   }
   return false
+}
+
+/** The pauses between attempts stay short: the user may want to end it while the old server is away. */
+function* followBackOnce(
+  context: OrchestrationContext,
+  input: { key: string; database: string },
+): Generator<Task, Activities['followBack']['result']['next'], unknown> {
+  try {
+    return (yield* call(context, 'followBack', input, 'few')).next
+  } catch (error) {
+    if (!(error instanceof ActivityFailed) || isFinal(error)) throw error
+    yield context.df.createTimer(after(context, BACK_PAUSE))
+    return 'slice'
+  }
 }
 
 function outcomeOf(error: unknown): DatabaseOutcome {

@@ -120,6 +120,11 @@ function show(migration: Migration): void {
   if (element('state').textContent !== line) element('state').textContent = line
   element('error').textContent = error ?? ''
   element('error').hidden = error === undefined
+  const back = pgflex.fallback
+  element('way-back').hidden = back === undefined
+  element('way-back').textContent = back
+    ? `Way back: ${back.state}, latency ${seconds(back.latencySeconds)}. ${back.message ?? ''}`
+    : ''
   const { bytesDone, bytesTotal } = pgflex.progress
   element<HTMLProgressElement>('progress').value = bytesTotal === 0 ? 0 : (100 * bytesDone) / bytesTotal
   const cutover = element<HTMLButtonElement>('cutover')

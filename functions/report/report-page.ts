@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { MigrationReport } from '../../migration/report.ts'
 import { comparisonSection, cutoverSection } from './cutover.ts'
+import { wayBackSection } from './way-back.ts'
 import { eventsSection, warningsSection } from './history.ts'
 import { markup, Html } from './html.ts'
 import { movedSection } from './moved.ts'
@@ -47,7 +48,7 @@ export function reportPage(report: MigrationReport): string {
 <body>
 <h1>${migration.name}</h1>
 <p>Report of a migration to PostgreSQL at ${report.target.host}</p>
-${summarySection(report)}${warningsSection(pgflex.warnings)}${readinessSection(Object.values(currentSubStateDetails.dbDetails))}${cutoverSection(pgflex)}${comparisonSection(pgflex)}
+${summarySection(report)}${warningsSection(pgflex.warnings)}${readinessSection(Object.values(currentSubStateDetails.dbDetails))}${cutoverSection(pgflex)}${wayBackSection(Object.values(currentSubStateDetails.dbDetails))}${comparisonSection(pgflex)}
 ${nextStepsSection(databases.map(({ afterCutover }) => afterCutover))}${movedSection(report)}${plotsSection(databases)}
 ${settingsSection(report)}${validationSection(currentSubStateDetails.validationDetails)}${eventsSection(events)}
 </body>

@@ -7,7 +7,7 @@ export async function connectIfThere(context: DatabaseContext): Promise<Connecti
   try {
     return await context.target('clean-up')
   } catch (error) {
-    if (error instanceof MigrationError && ['TargetDatabaseMissing', '603102'].includes(error.code)) return undefined
+    if (error instanceof MigrationError && error.code === 'TargetDatabaseMissing') return undefined
     throw error
   }
 }

@@ -53,12 +53,12 @@ export function missingApplyRights({ versionNumber, role, mayBeReplica: may, alw
   const missing: string[] = []
   if (versionNumber < OLDEST) {
     missing.push(
-      'The old server is followed back from PostgreSQL 12 on, and the source is older. Choose fallback "None".',
+      'Changes can be brought back to PostgreSQL 12 or newer, and the old source is older. Choose fallback "None".',
     )
   }
   if (!may) {
     missing.push(
-      `User "${role}" may not set session_replication_role on the source, so that triggers would fire a second time for each change that comes back. ` +
+      `User "${role}" may not set session_replication_role on the old source, so that triggers would fire a second time for each change that comes back. ` +
         (versionNumber >= 150_000
           ? `Run there as a superuser: grant set on parameter session_replication_role to ${id(role)};`
           : 'Before PostgreSQL 15 only a superuser may (on RDS and Aurora a member of rds_superuser): migrate with such a role, or choose fallback "None".'),
@@ -66,7 +66,7 @@ export function missingApplyRights({ versionNumber, role, mayBeReplica: may, alw
   }
   if (alwaysTriggers.length > 0) {
     missing.push(
-      `These triggers of the source are enabled as ALWAYS or REPLICA, and would fire for changes that come back: ${alwaysTriggers.join(', ')}. Run for each: alter table … enable trigger …;`,
+      `These triggers of the old source are enabled as ALWAYS or REPLICA, and would fire for changes that come back: ${alwaysTriggers.join(', ')}. Run for each: alter table … enable trigger …;`,
     )
   }
   return missing

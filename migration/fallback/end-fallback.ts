@@ -1,6 +1,6 @@
 import type { DatabaseContext } from '../context.ts'
 import { controlSchemaOwner } from '../control/control-schema.ts'
-import { endMigration } from '../cutover/end-migration.ts'
+import { databasesEnded, endMigration } from '../cutover/end-migration.ts'
 import { letWritesIn } from '../cutover/freeze-source.ts'
 import { connectIfThere } from '../cutover/target-if-there.ts'
 import { errorText, isTransient } from '../errors.ts'
@@ -29,7 +29,7 @@ export async function endFallback(context: DatabaseContext, failure?: string): P
       : { ...status, phase: 'CleaningUp', endedOn: new Date().toISOString() },
   )
   if (before.phase === 'Ended') {
-    await endMigration(context)
+    await endServerSide(context)
     return { finished: true }
   }
   // An attempt to switch back that ended with a failure that no waiting mends has let nobody in.
@@ -55,8 +55,13 @@ export async function endFallback(context: DatabaseContext, failure?: string): P
   // Where the source was away when the migration ended.
   await part('The slot of the migration may remain on the source', () => dropPublicationAndSlot(context))
   await told(context, failure, remains)
-  await endMigration(context)
+  await endServerSide(context)
   return { finished: true }
+}
+
+/** Other databases of the migration may still be on their way. */
+async function endServerSide(context: DatabaseContext): Promise<void> {
+  if ((await databasesEnded(context)).ended) await endMigration(context)
 }
 
 async function restoreIdentity(back: DatabaseContext): Promise<void> {

@@ -1,5 +1,7 @@
-import { clientConfig, connect } from '../connect.ts'
+import { clientConfig, connect, type Connection, type Endpoint } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
+import { MigrationError } from '../errors.ts'
+import { ofWayBack } from '../model/fallback.ts'
 import { updateDatabaseStatus } from '../store/migrations.ts'
 import type { Side } from '../store/secrets.ts'
 
@@ -21,21 +23,36 @@ const OTHER: Record<Side, Side> = { source: 'target', target: 'source' }
 export function reversed(context: DatabaseContext): DatabaseContext {
   const { database, documents, record } = context
   const key = backKey(context.key)
-  const endpoint = (side: Side): ReturnType<DatabaseContext['endpoint']> => context.endpoint(OTHER[side])
+  // Named by its part here, as all messages of the engine do it; its password is that of the server.
+  const endpoint = (side: Side): Endpoint => ({ ...context.endpoint(OTHER[side]), side })
+  const open = (side: Side, name: string, purpose: string): Promise<Connection> =>
+    connect(endpoint(side), { database: name, purpose })
   return {
     ...context,
     key,
     record: { ...record, source: record.target, target: record.source },
     endpoint,
-    connect: (side, name, purpose) => context.connect(OTHER[side], name, purpose),
-    source: (purpose) => context.target(purpose),
-    target: (purpose) => context.source(purpose),
+    connect: open,
+    source: (purpose) => open('source', database, purpose),
+    target: (purpose) => open('target', database, purpose),
     replication: (purpose) => connect(endpoint('source'), { database, purpose, replication: true }),
     replicationConfig: (purpose) => clientConfig(endpoint('source'), { database, purpose, replication: true }),
     status: (change) => updateDatabaseStatus(documents, key, database, change),
-    event: (event) => context.event({ ...event, message: `${WAY_BACK} ${event.message}` }),
+    event: (event) => context.event({ ...event, message: ofWayBack(event.message) }),
   }
 }
 
-/** Messages of the engine say source and target. */
-export const WAY_BACK = 'Way back (its source is the new server, its target the old one):'
+/** Runs work on a reversed context for somebody to whom source and target are the other way round. */
+export async function tellingSides<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!(error instanceof MigrationError) || error.code === 'LeaseLost') throw error
+    const { code, message, hint, retryable } = error
+    throw new MigrationError(code, ofWayBack(message), {
+      ...(hint === undefined ? {} : { hint }),
+      retryable,
+      cause: error,
+    })
+  }
+}

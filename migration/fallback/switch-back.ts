@@ -5,6 +5,7 @@ import { bringAcross } from '../cutover/bring-across.ts'
 import { cutoverSteps } from '../cutover/cutover-steps.ts'
 import { letWritesIn } from '../cutover/freeze-source.ts'
 import { errorText, MigrationError } from '../errors.ts'
+import { ofWayBack } from '../model/fallback.ts'
 import type { DatabaseStatus } from '../model/status.ts'
 import { restoreIdentityColumns } from '../schema/identity-columns.ts'
 import { updateRecord } from '../store/migrations.ts'
@@ -108,8 +109,9 @@ async function callOff(context: DatabaseContext, attempt: string, error: unknown
     return { ...record, requests: { ...record.requests, fallback } }
   })
   const hint = error instanceof MigrationError && error.hint !== undefined ? ` ${error.hint}` : ''
-  const message = `The switch back was called off, and writes are let in again on the new server: ${errorText(error)}${hint}`
-  await back.event({ level: 'error', event: 'SwitchBackCalledOff', message })
+  const why = ofWayBack(`${errorText(error)}${hint}`)
+  const message = `The switch back was called off, and writes are let in again on the new server: ${why}`
+  await context.event({ level: 'error', event: 'SwitchBackCalledOff', message })
   await back.status((status) => ({ ...status, phase: 'Following', message }))
   return true
 }

@@ -21,7 +21,7 @@ import { createPublicationAndSlot, dropPublicationAndSlot } from '../replicate/r
 import { sourceObjects } from '../replicate/slot-name.ts'
 import { readDatabaseStatus } from '../store/migrations.ts'
 import { requireApplyRights } from './apply-rights.ts'
-import { backKey, reversed } from './reversed-context.ts'
+import { backKey, reversed, tellingSides } from './reversed-context.ts'
 
 /**
  * s; making a slot waits for every transaction that is open on the new server, whoever's and in whatever database.
@@ -48,12 +48,16 @@ export function wantsWayBack({ record }: DatabaseContext): boolean {
  * @param lease of the cutover, in the control schema of `target`
  * @throws {MigrationError} FallbackDenied, FallbackSlotWaits, ControlSchemaTaken; those of createPublicationAndSlot()
  */
-export async function prepareWayBack(
+export function prepareWayBack(
   context: DatabaseContext,
   attempt: string,
   lease: Lease,
   target: Connection,
 ): Promise<object> {
+  return tellingSides(() => prepare(context, attempt, lease, target))
+}
+
+async function prepare(context: DatabaseContext, attempt: string, lease: Lease, target: Connection): Promise<object> {
   const back = reversed(context)
   await using old = await back.target('way back')
   await requireApplyRights(old)
@@ -74,10 +78,9 @@ export async function prepareWayBack(
     if (sqlState(error) !== QUERY_CANCELED) throw error
     throw new MigrationError(
       'FallbackSlotWaits',
-      `A transaction that is open on the target server kept the slot of the way back waiting for ${SLOT_LIMIT} s: ${errorText(error)}.`,
+      `A transaction that is open on the new server kept the slot of the way back waiting for ${SLOT_LIMIT} s: ${errorText(error)}.`,
       {
         hint: 'Wait until it has ended (other databases that are being loaded, index builds, idle sessions: select pid, datname, usename, xact_start from pg_stat_activity where backend_xid is not null), and cut over again.',
-        target: 'target',
         cause: error,
       },
     )
@@ -101,7 +104,11 @@ function waitingAtMost(back: DatabaseContext): DatabaseContext {
  *
  * Done once: somebody who stood still and comes here later, when applications write on the new server, changes nothing.
  */
-export async function beginWayBack(context: DatabaseContext): Promise<object> {
+export function beginWayBack(context: DatabaseContext): Promise<object> {
+  return tellingSides(() => begin(context))
+}
+
+async function begin(context: DatabaseContext): Promise<object> {
   const back = reversed(context)
   const { slot } = sourceObjects(back.key, back.database)
   await using old = await back.target('way back')

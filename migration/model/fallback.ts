@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { MigrationError } from '../errors.ts'
 import { InvalidInput, problem } from './invalid-input.ts'
 import type { FallbackStatus, PgflexStatus } from './migration-resource.ts'
+import { overallCutover, overallSlot } from './pgflex-status.ts'
 import type { MigrationRecord } from './record.ts'
 import { checkNames } from './requests.ts'
 import type { DatabaseStatus } from './status.ts'
@@ -15,6 +16,11 @@ import type { DatabaseStatus } from './status.ts'
  *                   └─ what no waiting mends ───────► Failed
  */
 export type FallbackState = 'Prepared' | 'Following' | 'SwitchingBack' | 'SwitchedBack' | 'Ending' | 'Ended' | 'Failed'
+
+/** Messages of the engine speak of the source and the target that it has at hand. */
+export function ofWayBack(message: string): string {
+  return `${message} (On the way back: the source is the new server, the target the old one.)`
+}
 
 /** One database with the status of its migration and that of its way back. */
 export interface FallbackOfDatabase {
@@ -155,7 +161,7 @@ export function databaseFallback({ back }: FallbackOfDatabase): FallbackStatus |
     ...(slot === undefined ? {} : { slot }),
     ...(message === undefined ? {} : { message }),
     ...(cutover === undefined ? {} : { switchBack: cutover }),
-    warnings,
+    warnings: warnings.map(ofWayBack),
   }
 }
 
@@ -174,6 +180,8 @@ export function serverFallback(all: FallbackOfDatabase[]): PgflexStatus['fallbac
     shown.map(({ fallback }) => pick(fallback)).filter((value) => value !== undefined)
   const latencies = present(({ latencySeconds }) => latencySeconds)
   const lags = present(({ lagBytes }) => lagBytes)
+  const slots = all.flatMap(({ back }) => (back.slot === undefined ? [] : [back.slot]))
+  const switchBack = overallCutover(all.map(({ back }) => back))
   const said = (texts: (one: FallbackStatus) => string[]): string[] =>
     shown.flatMap(({ database, fallback }) => texts(fallback).map((text) => `${database}: ${text}`))
   const messages = said(({ message }) => (message === undefined ? [] : [message]))
@@ -182,7 +190,9 @@ export function serverFallback(all: FallbackOfDatabase[]): PgflexStatus['fallbac
     appliedChanges: shown.reduce((sum, { fallback }) => sum + fallback.appliedChanges, 0),
     ...(latencies.length === 0 ? {} : { latencySeconds: Math.max(...latencies) }),
     ...(lags.length === 0 ? {} : { lagBytes: lags.reduce((a, b) => a + b, 0) }),
+    ...(slots.length === 0 ? {} : { slot: overallSlot(slots) }),
     ...(messages.length === 0 ? {} : { message: messages.join(' ') }),
+    ...(switchBack === undefined ? {} : { switchBack }),
     warnings: said(({ warnings }) => warnings),
   }
 }

@@ -50,7 +50,6 @@ export function serverPgflex(server: ServerStatus, databases: DatabaseStatus[], 
   const maxLatencies = present(databases.map((status) => status.maxLatencySeconds))
   const ends = present(databases.map((status) => status.progress.estimatedEnd))
   const slots = present(databases.map((status) => status.slot))
-  const safe = present(slots.map((slot) => slot.safeWalBytes))
   const cutover = overallCutover(databases)
   const verification = overallVerification(databases)
   const comparison = overallComparison(present(databases.map((status) => status.comparison)))
@@ -67,15 +66,7 @@ export function serverPgflex(server: ServerStatus, databases: DatabaseStatus[], 
     ...(lagBytes.length === 0 ? {} : { lagBytes: sum(lagBytes) }),
     ...(latencies.length === 0 ? {} : { latencySeconds: Math.max(...latencies) }),
     ...(maxLatencies.length === 0 ? {} : { maxLatencySeconds: Math.max(...maxLatencies) }),
-    ...(slots.length === 0
-      ? {}
-      : {
-          slot: {
-            walStatus: worst(slots.map((slot) => slot.walStatus)),
-            retainedBytes: sum(slots.map((slot) => slot.retainedBytes)),
-            ...(safe.length === 0 ? {} : { safeWalBytes: Math.min(...safe) }),
-          },
-        }),
+    ...(slots.length === 0 ? {} : { slot: overallSlot(slots) }),
     ...(cutover === undefined ? {} : { cutover }),
     ...(verification === undefined ? {} : { verification }),
     ...(comparison === undefined ? {} : { comparison }),
@@ -83,6 +74,16 @@ export function serverPgflex(server: ServerStatus, databases: DatabaseStatus[], 
       ...server.warnings,
       ...databases.flatMap(({ database, warnings }) => warnings.map((warning) => `${database}: ${warning}`)),
     ],
+  }
+}
+
+/** The worst of them, and the sum of what they keep. */
+export function overallSlot(slots: NonNullable<DatabaseStatus['slot']>[]): NonNullable<PgflexStatus['slot']> {
+  const safe = present(slots.map((slot) => slot.safeWalBytes))
+  return {
+    walStatus: worst(slots.map((slot) => slot.walStatus)),
+    retainedBytes: sum(slots.map((slot) => slot.retainedBytes)),
+    ...(safe.length === 0 ? {} : { safeWalBytes: Math.min(...safe) }),
   }
 }
 
@@ -112,7 +113,7 @@ function worst(statuses: string[]): string {
 }
 
 /** From the first start to the last end; the downtime is that of the database that was down longest. */
-function overallCutover(databases: DatabaseStatus[]): PgflexStatus['cutover'] {
+export function overallCutover(databases: DatabaseStatus[]): PgflexStatus['cutover'] {
   const reports = databases.flatMap(({ database, cutover }) => (cutover ? [{ database, cutover }] : []))
   if (reports.length === 0) return undefined
   const downtimes = present(reports.map(({ cutover }) => cutover.downtimeSeconds))

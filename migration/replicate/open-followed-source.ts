@@ -7,6 +7,7 @@ import { requirePublications } from './made-publications.ts'
 import type { Progress } from './progress.ts'
 import { readSlot } from './replication-slot.ts'
 import { openReplicationStream, type ReplicationStream } from './replication-stream.ts'
+import { sourceVersion } from './schema-change/source-definition.ts'
 import type { SourceObjects } from './slot-name.ts'
 import { slotTrouble } from './slot-trouble.ts'
 import { admitSource } from './source-admission.ts'
@@ -32,7 +33,10 @@ export async function openFollowedSource(
 ): Promise<{ stream: ReplicationStream; followed: FollowedSource; binary: boolean }> {
   const { source, catalog, names, progress, asText } = options
   const publications = await publicationsOf(context, options)
-  const binary = !asText && (await publishesBinary(source, publications))
+  // An older server may take the binary form of a value that it does not know for another one, such as the infinity
+  // that intervals have since 17; text it refuses. Only a way back has an older target.
+  const newer = (await sourceVersion(catalog)) >= (await sourceVersion(source))
+  const binary = !asText && newer && (await publishesBinary(source, publications))
   let followed: FollowedSource
   const stream = await openReplicationStream(context, {
     slot: names.slot,

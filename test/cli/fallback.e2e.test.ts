@@ -176,6 +176,9 @@ test('after the cutover one database is switched back under load, and the way ba
       expect({ database, rows }).toEqual({ database, rows: [] })
     }
   }
+  const { stdout: report } = await pgflex('report', '-n', 'there')
+  expect(report).toContain('<h2>Way back</h2>')
+  expect(report).toContain('<td>SwitchedBack</td>')
   await expect.poll(() => secretsIn(join(host.home)), { timeout: 10_000 }).toEqual([])
   expect((await pgflex('delete', '-n', 'there', '--yes')).code).toBe(0)
 })

@@ -111,6 +111,18 @@ test('a switch back that was called off goes on bringing changes back, in ever n
   expect(continuedAs).toEqual({ ...input, stage: 'fallback' })
 })
 
+test('while the old server is away it is tried twice a minute, and the end is noticed', () => {
+  let tries = 0
+  const away = { ok: false, code: '603000', message: 'Away.', retryable: true }
+  const { calls } = play(
+    migrateDatabase,
+    { ...input, stage: 'fallback' },
+    backWorld('end', { followBack: () => (++tries > 5 ? { ok: true, next: 'end' } : away) }),
+  )
+  const attempt = ['followBack', 'timer']
+  expect(calls).toEqual([...attempt, ...attempt, ...attempt, ...attempt, ...attempt, 'followBack', 'endFallback'])
+})
+
 test('a way back that is lost for good is removed, and the migration has succeeded all the same', () => {
   const ended: unknown[] = []
   const { output } = play(

@@ -97,3 +97,13 @@ test('columns and tables that are made on the new server are brought to the old 
   expect(await way.onSource('select v from made')).toEqual([{ v: 'x' }])
   expect((await way.backStatus()).warnings).toEqual([])
 })
+
+test('a value that the older server does not know is refused there, and not taken for another one', async () => {
+  await using way = await readyToCutOver(pair, 'unknown_value', {
+    ddl: 'create table t (id int primary key, v interval)',
+  })
+  await way.cutOver()
+  await way.onTarget(`insert into t values (1, 'infinity')`)
+  await expect(way.catchUp()).rejects.toThrow('invalid input syntax for type interval: "infinity"')
+  expect(await way.onSource('select from t')).toEqual([])
+})

@@ -127,19 +127,19 @@ test('the old server that goes away while it is switched back to leaves the new 
     await way.ask('switchBack')
     const cutover = { startedAt: 'then', steps: [], decidedAt: 'then' }
     await back.status({ phase: 'CuttingOver', cutover })
-    await expect(switchBack(await way.context())).rejects.toThrow(/source server/)
+    await expect(switchBack(await way.context())).rejects.toThrow(/target server/)
     expect((await way.backStatus()).cutover).toEqual(cutover)
     await back.status({ phase: 'Following', cutover: undefined })
     await way.ask(undefined)
     // What the new server keeps for it is seen all the same.
     await way.onTarget('create table filler as select g from generate_series(1, 20000) g')
     const before = (await way.backStatus()).slot!.retainedBytes
-    await expect(followBack(await way.context())).rejects.toThrow(/source server/)
+    await expect(followBack(await way.context())).rejects.toThrow(/target server/)
     expect((await way.backStatus()).slot!.retainedBytes).toBeGreaterThan(before)
 
     await way.ask('end')
     expect(await followBack(await way.context())).toEqual({ next: 'end' })
-    await expect(endFallback(await way.context())).rejects.toThrow(/source server/)
+    await expect(endFallback(await way.context())).rejects.toThrow(/target server/)
     expect(await way.onTarget('select from pg_replication_slots where database = current_database()')).toEqual([])
     // After ten minutes it is given up, and said.
     await back.status({ endedOn: new Date(Date.now() - 11 * 60_000).toISOString() })

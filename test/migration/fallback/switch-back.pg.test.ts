@@ -7,7 +7,13 @@ import { followBack } from '../../../migration/fallback/follow-back.ts'
 import { beginWayBack, prepareWayBack } from '../../../migration/fallback/way-back.ts'
 import { switchBack } from '../../../migration/fallback/switch-back.ts'
 import { fallbackState } from '../../../migration/model/fallback.ts'
-import { readDatabaseStatus, readEvents, readRecord, updateRecord } from '../../../migration/store/migrations.ts'
+import {
+  readDatabaseStatus,
+  readEvents,
+  readRecord,
+  readServerStatus,
+  updateRecord,
+} from '../../../migration/store/migrations.ts'
 import { passwordName } from '../../../migration/store/secrets.ts'
 import type { ServerPair } from '../../support/servers.ts'
 import { isFrozen, leftOf, readyToCutOver, startFallbackPair, type WithWayBack } from './cut-over.ts'
@@ -85,7 +91,11 @@ test('after a switch back under load both sides are equal, and every acknowledge
 })
 
 test('a switch back brings sequences, large objects and tables without a key, and identity columns are as before', async () => {
-  await using way = await readyToCutOver(pair, 'all_of_it', { ddl: TABLES, rows: ROWS })
+  await using way = await readyToCutOver(pair, 'all_of_it', {
+    ddl: TABLES,
+    rows: ROWS,
+    properties: { dbsToMigrate: ['all_of_it', 'on_its_way'] },
+  })
   await way.cutOver()
   {
     await using app = await way.app()
@@ -101,6 +111,11 @@ test('a switch back brings sequences, large objects and tables without a key, an
   expect(await way.onSource(`select convert_from(lo_get(4711), 'UTF8') as text`)).toEqual([{ text: 'new' }])
   expect(await way.onSource(IDENTITY)).toEqual([{ attidentity: 'a' }])
   expect(await way.onSource('insert into t (v) values (3) returning id')).toEqual([{ id: '103' }])
+  // The other database of the migration has not ended, and so the migration has not.
+  expect(await endFallback(await way.context())).toEqual({ finished: true })
+  const { documents, secrets, key } = way.migration.context
+  expect((await readServerStatus(documents, key)).outcome).toBeUndefined()
+  expect(await secrets.get(passwordName(key, 'source'))).toBeDefined()
 })
 
 test('a switch back that fails lets writes in on the new server again, says why, and goes on following', async () => {
@@ -114,7 +129,9 @@ test('a switch back that fails lets writes in on the new server again, says why,
   expect([await isFrozen(way, 'source'), await isFrozen(way, 'target')]).toEqual([true, false])
   const called = await way.backStatus()
   expect(fallbackState(called)).toBe('Following')
-  expect(called.message).toMatch(/called off, and writes are let in again on the new server: .*public\.t/s)
+  expect(called.message).toMatch(
+    /called off, and writes are let in again on the new server: .*public\.t .*the source is the new server/,
+  )
   const { documents, key } = way.migration.context
   expect((await readRecord(documents, key))!.requests.fallback).toEqual({})
   // A second copy of the activity, or one that comes late, has nothing to do.

@@ -113,15 +113,22 @@ test('the whole shows the state that needs an eye most, and the greatest latency
   expect(serverFallback([])).toBeUndefined()
   expect(serverFallback([way(first, {})])).toBeUndefined()
   const both = serverFallback([
-    way(second, { phase: 'Ended', migrationState: 'Succeeded', message: 'The way back was ended.' }),
-    following(first, { latencySeconds: 3, lagBytes: 7, warnings: ['w'] }),
+    way(second, { phase: 'Ended', migrationState: 'Succeeded', cutover: done, message: 'Switched back.' }),
+    following(first, {
+      latencySeconds: 3,
+      lagBytes: 7,
+      slot: { name: 's', walStatus: 'reserved', retainedBytes: 5 },
+      warnings: ['w'],
+    }),
   ])
   expect(both).toEqual({
     state: 'Following',
     appliedChanges: 0,
     latencySeconds: 3,
     lagBytes: 7,
-    message: `${second}: The way back was ended.`,
-    warnings: [`${first}: w`],
+    message: `${second}: Switched back.`,
+    slot: { walStatus: 'reserved', retainedBytes: 5 },
+    switchBack: done,
+    warnings: [expect.stringMatching(`^${first}: w .*the source is the new server`)],
   })
 })

@@ -45,7 +45,7 @@ test.each<[string, Partial<ServerFacts>, Partial<typeof needs> | { maySignal: fa
 })
 
 test.each<[string, Partial<ApplyRights>, boolean, RegExp]>([
-  ['too old', { versionNumber: 110022 }, true, /^Failed FallbackDenied: .*from PostgreSQL 12 on/],
+  ['too old', { versionNumber: 110022 }, true, /^Failed FallbackDenied: .*PostgreSQL 12 or newer/],
   [
     'no session_replication_role from 15 on',
     { mayBeReplica: false },
