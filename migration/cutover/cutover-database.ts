@@ -6,6 +6,7 @@ import { copyUnfollowedTables } from '../load/copy-unfollowed-tables.ts'
 import { copyLargeObjectsAgain } from '../load/large-objects.ts'
 import { formatLsn, parseLsn } from '../lsn.ts'
 import { findUnfollowedTables } from '../replicate/unfollowed-tables.ts'
+import { carryNewSequences } from '../replicate/new-tables/carry-new-sequences.ts'
 import { replanStatements } from '../replicate/schema-change/replan-statements.ts'
 import { applyPostData } from '../schema/apply-post-data.ts'
 import { refuseFailedObjects } from '../schema/failed-objects.ts'
@@ -116,6 +117,7 @@ async function bringRest(context: DatabaseContext, steps: CutoverSteps): Promise
   await steps.run('sequences', async () => {
     await using source = await context.source('sequences')
     await using target = await context.target('sequences')
+    if (context.record.properties.migrationMode === 'Online') await carryNewSequences(context, source, target)
     return await copySequences(source, target)
   })
   await steps.run('compare', () => verifyDatabase(context))
