@@ -1,9 +1,16 @@
+import { setTimeout } from 'node:timers/promises'
 import type { Connection } from '../../connect.ts'
 import { readAhead } from '../read-ahead.ts'
 import { readDigests } from './shape-digest.ts'
 
 /** ms between two looks at tables that have been looked at in vain: some ms of the source's work each time. */
 const AGAIN_MS = 1_000
+/**
+ * ms for a transaction to become visible: it is sent as soon as its commit is on disk, which may be before its own
+ * session has ended it, and long before a synchronous standby has it. What it has done to the table is not seen until then.
+ */
+const VISIBLE_MS = 1_000
+const LOOK_MS = 5
 /** Tables of one look. */
 const MOST = 1_000
 
@@ -40,6 +47,11 @@ export class SourceDigests {
     const seen = this.#seen.get(oid)
     if (seen && xid !== undefined && isOver(xid, seen.snapshot)) return seen.digest
     await this.#look([oid, ...this.#others(seen !== undefined, tables)])
+    const limit = performance.now() + VISIBLE_MS
+    while (xid !== undefined && !isOver(xid, this.#seen.get(oid)!.snapshot) && performance.now() < limit) {
+      await setTimeout(LOOK_MS)
+      await this.#look([oid])
+    }
     return this.#seen.get(oid)!.digest
   }
 

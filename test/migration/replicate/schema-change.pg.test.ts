@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Lsn } from '../../../migration/lsn.ts'
 import { readEvents } from '../../../migration/store/migrations.ts'
 import { startServerPair, type ServerPair } from '../../support/servers.ts'
-import { startFollowing, type Following } from './following.ts'
+import { sourceEnd, startFollowing, type Following } from './following.ts'
 
 describe.each([
   [15, 17],
@@ -98,6 +99,29 @@ describe.each([
     // Its time is over at once: it goes on to where the catalog is, with every transaction on the way.
     expect((await following.slice({ ms: 0 })).reason).toBe('time')
     await following.expectEqual()
+  })
+
+  test('a column that is dropped and made again is noticed before its first row, also where its table was looked at with others before', async () => {
+    const tables = Array.from({ length: 8 }, (_, n) => `t${n}`)
+    await using following = await startFollowing(pair, 'ahead', {
+      ddl: tables.map((table) => `create table ${table} (id int primary key, v text)`).join('; '),
+    })
+    const { app } = following
+    for (const table of tables) await app.query(`insert into ${table} values (1, 'old')`)
+    await following.expectEqual()
+    const end = Promise.withResolvers<Lsn>()
+    const slice = following.slice({ ms: 60_000, until: end.promise })
+    slice.catch(() => {})
+    const count = (table: string): Promise<string | null> => following.onTarget(`select count(*) from public.${table}`)
+    for (const table of tables.slice(0, -1)) {
+      await app.query(`insert into ${table} values (2, 'new')`)
+      await expect.poll(() => count(table), { timeout: 20_000 }).toBe('2')
+    }
+    // What cannot be told from a column that was there all the time, unless the catalog is asked after it.
+    await app.query(`alter table t7 drop v; alter table t7 add v text default 'again'; insert into t7 values (2)`)
+    end.resolve(await sourceEnd(following.context))
+    await expect(slice).rejects.toMatchObject({ code: 'SchemaChanged' })
+    expect(await count('t7')).toBe('1')
   })
 
   test('a change that is rolled back by a savepoint, or together with its transaction, does not come over', async () => {
