@@ -14,7 +14,7 @@ import { reportPostData } from '../schema/report-post-data.ts'
 import { copySequences } from '../schema/sequences.ts'
 import { afterCutover } from '../model/after-cutover.ts'
 import type { CutoverReport } from '../model/status.ts'
-import { readDatabaseStatus } from '../store/migrations.ts'
+import { readDatabaseStatus, readEvents } from '../store/migrations.ts'
 import { verifyDatabase } from '../verify/verify-database.ts'
 import { beginAttempt, decide, underFence, type Attempt } from './attempt.ts'
 import { callOff, goBack } from './call-off.ts'
@@ -25,6 +25,8 @@ import { fillUnfollowedTables, refillUnloggedTables } from './unlogged-tables.ts
 
 /** s; how long the drain may take beyond the latency that a cutover may begin with. */
 const DRAIN_ALLOWANCE = 60
+
+const LAST_EVENT = 'PointApplicationsHere'
 
 /**
  * Cuts one database over. Each step is recorded and can be run again; killed anywhere, the next call goes on.
@@ -48,8 +50,9 @@ export async function cutoverDatabase(context: DatabaseContext): Promise<{ next:
     const status = await beginAttempt(context, lease)
     if (status.calledOff) return { next: 'slice' }
     own = { attempt: status.cutover!.startedAt, fence: lease.fence }
-    if (status.cutover!.endedAt === undefined)
-      await underLease(underFence(context, own), status.cutover!, lease, target)
+    const fenced = underFence(context, own)
+    if (status.cutover!.endedAt === undefined) await bringOver(fenced, status.cutover!, lease, target)
+    await finish(fenced)
     return { next: 'finished' }
   } catch (error) {
     if (context.draining.aborted || isLeaseLost(error) || (own === undefined && isBusy(error))) throw error
@@ -59,7 +62,7 @@ export async function cutoverDatabase(context: DatabaseContext): Promise<{ next:
   }
 }
 
-async function underLease(
+async function bringOver(
   context: DatabaseContext,
   cutover: CutoverReport,
   lease: Lease,
@@ -82,7 +85,6 @@ async function underLease(
     if (!context.draining.aborted && !isLeaseLost(error)) await tellHeldUp(context, error)
     throw error
   }
-  await finish(context)
 }
 
 /** There is only forwards: whoever waits for the database has to know what for. */
@@ -199,21 +201,38 @@ async function drain(context: DatabaseContext, until: Lsn): Promise<number> {
 
 async function finish(context: DatabaseContext): Promise<void> {
   const endedAt = new Date().toISOString()
-  const { cutover } = await context.status((status) => {
-    const report = status.cutover ?? { startedAt: endedAt, steps: [] }
+  await context.status((status) => {
+    const report = status.cutover!
+    if (report.endedAt !== undefined) return status
     const freeze = report.steps.find(({ name }) => name === 'freeze writes') ?? report.steps[0]
     const downtime = (Date.parse(endedAt) - Date.parse(freeze?.startedAt ?? report.startedAt)) / 1000
-    return { ...status, latencySeconds: 0, lagBytes: 0, cutover: { ...report, endedAt, downtimeSeconds: downtime } }
+    return {
+      ...status,
+      message: undefined,
+      latencySeconds: 0,
+      lagBytes: 0,
+      cutover: { ...report, endedAt, downtimeSeconds: downtime },
+    }
   })
-  await context.event({
+  await tellCutOver(context)
+}
+
+/** Also when an earlier call died before it had told all of it. */
+async function tellCutOver({ documents, key, database, record, event }: DatabaseContext): Promise<void> {
+  const { cutover } = await readDatabaseStatus(documents, key, database)
+  const told = (await readEvents(documents, key)).some(
+    (one) => one.event === LAST_EVENT && one.database === database && one.at >= cutover!.endedAt!,
+  )
+  if (told) return
+  await event({
     level: 'info',
     event: 'CutOver',
-    message: `"${context.database}" was cut over; downtime ${cutover?.downtimeSeconds?.toFixed(2)} s.`,
+    message: `"${database}" was cut over; downtime ${cutover!.downtimeSeconds!.toFixed(2)} s.`,
   })
-  const [{ text } = { text: '' }] = afterCutover(context.record, context.database).connectionStrings
-  await context.event({
+  const [{ text } = { text: '' }] = afterCutover(record, database).connectionStrings
+  await event({
     level: 'info',
-    event: 'PointApplicationsHere',
-    message: `The applications of "${context.database}" belong on the target now: ${text}. The report has it for JDBC, .NET, Node and Python, and what to switch on.`,
+    event: LAST_EVENT,
+    message: `The applications of "${database}" belong on the target now: ${text}. The report has it for JDBC, .NET, Node and Python, and what to switch on.`,
   })
 }

@@ -19,7 +19,11 @@ export async function follow(context: DatabaseContext): Promise<{ next: 'slice' 
   // A cutover that is being called off goes on with that at once: applications wait for it.
   const { calledOff } = await readDatabaseStatus(context.documents, context.key, context.database)
   if (calledOff) return { next: 'cutover' }
-  await context.status((status) => ({ ...status, phase: 'Following' }))
+  const { phase } = await context.status((status) =>
+    // A copy of this activity that stood still, and wakes up when all is over.
+    status.phase === 'CleaningUp' || status.phase === 'Ended' ? status : { ...status, phase: 'Following' },
+  )
+  if (phase !== 'Following') return { next: 'busy' }
   if (!(await carryNewTables(context))) return { next: 'slice' }
   await replanStatements(context).catch((error: unknown) => {
     // It is tried again before the next slice; the cutover insists on it.
