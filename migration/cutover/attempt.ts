@@ -27,7 +27,8 @@ export function beginAttempt(
       ...status,
       phase: 'CuttingOver',
       migrationState: 'InProgress',
-      message: undefined,
+      // What holds up a cutover that only goes forwards stays told until it is over.
+      message: status.cutover?.decidedAt === undefined ? undefined : status.message,
       cutoverFence: fence,
       cutover: status.cutover ?? { startedAt: new Date().toISOString(), steps: [] },
     }

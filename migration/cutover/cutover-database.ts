@@ -8,12 +8,14 @@ import { reportPostData } from '../schema/report-post-data.ts'
 import { beginWayBack, prepareWayBack, wantsWayBack } from '../fallback/way-back.ts'
 import { afterCutover } from '../model/after-cutover.ts'
 import type { CutoverReport } from '../model/status.ts'
-import { readDatabaseStatus } from '../store/migrations.ts'
+import { readDatabaseStatus, readEvents } from '../store/migrations.ts'
 import { beginAttempt, decide, underFence, type Attempt } from './attempt.ts'
 import { bringAcross } from './bring-across.ts'
 import { callOff, goBack } from './call-off.ts'
 import { cutoverSteps, type CutoverSteps } from './cutover-steps.ts'
 import { refillUnloggedTables } from './unlogged-tables.ts'
+
+const LAST_EVENT = 'PointApplicationsHere'
 
 /**
  * Cuts one database over. Each step is recorded and can be run again; killed anywhere, the next call goes on.
@@ -37,8 +39,9 @@ export async function cutoverDatabase(context: DatabaseContext): Promise<{ next:
     const status = await beginAttempt(context, lease)
     if (status.calledOff) return { next: 'slice' }
     own = { attempt: status.cutover!.startedAt, fence: lease.fence }
-    if (status.cutover!.endedAt === undefined)
-      await underLease(underFence(context, own), status.cutover!, lease, target)
+    const fenced = underFence(context, own)
+    if (status.cutover!.endedAt === undefined) await bringOver(fenced, status.cutover!, lease, target)
+    await tellCutOver(fenced)
     return { next: 'finished' }
   } catch (error) {
     if (context.draining.aborted || isLeaseLost(error) || (own === undefined && isBusy(error))) throw error
@@ -48,7 +51,7 @@ export async function cutoverDatabase(context: DatabaseContext): Promise<{ next:
   }
 }
 
-async function underLease(
+async function bringOver(
   context: DatabaseContext,
   cutover: CutoverReport,
   lease: Lease,
@@ -113,8 +116,9 @@ async function finish(context: DatabaseContext, steps: CutoverSteps): Promise<vo
   const endedAt = done.at(-1)!.endedAt!
   const freeze = done.find(({ name }) => name === 'freeze writes') ?? done[0]!
   const downtimeSeconds = (Date.parse(endedAt) - Date.parse(freeze.startedAt)) / 1000
-  const { cutover } = await context.status((status) => ({
+  await context.status((status) => ({
     ...status,
+    message: undefined,
     latencySeconds: 0,
     lagBytes: 0,
     cutover: {
@@ -125,15 +129,24 @@ async function finish(context: DatabaseContext, steps: CutoverSteps): Promise<vo
       steps: done,
     },
   }))
-  await context.event({
+}
+
+/** Also when an earlier call died before it had told all of it. */
+async function tellCutOver({ documents, key, database, record, event }: DatabaseContext): Promise<void> {
+  const { cutover } = await readDatabaseStatus(documents, key, database)
+  const told = (await readEvents(documents, key)).some(
+    (one) => one.event === LAST_EVENT && one.database === database && one.at >= cutover!.endedAt!,
+  )
+  if (told) return
+  await event({
     level: 'info',
     event: 'CutOver',
-    message: `"${context.database}" was cut over; downtime ${cutover?.downtimeSeconds?.toFixed(2)} s.`,
+    message: `"${database}" was cut over; downtime ${cutover!.downtimeSeconds!.toFixed(2)} s.`,
   })
-  const [{ text } = { text: '' }] = afterCutover(context.record, context.database).connectionStrings
-  await context.event({
+  const [{ text } = { text: '' }] = afterCutover(record, database).connectionStrings
+  await event({
     level: 'info',
-    event: 'PointApplicationsHere',
-    message: `The applications of "${context.database}" belong on the target now: ${text}. The report has it for JDBC, .NET, Node and Python, and what to switch on.`,
+    event: LAST_EVENT,
+    message: `The applications of "${database}" belong on the target now: ${text}. The report has it for JDBC, .NET, Node and Python, and what to switch on.`,
   })
 }

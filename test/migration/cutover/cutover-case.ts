@@ -32,7 +32,7 @@ export interface CutoverCase extends AsyncDisposable {
   watch: StepWatch
   /** Lets go on what the watch has stopped. */
   release(): void
-  start(options?: { once?: boolean }): CutoverProcess
+  start(): CutoverProcess
   ask(what?: 'cutover' | 'cancel'): Promise<void>
   status(): Promise<DatabaseStatus>
   onSource(sql: string): Promise<Record<string, unknown>[]>
@@ -74,6 +74,8 @@ export async function prepareCase(
   const owned = stack.move()
   const on = async (side: 'source' | 'target', sql: string): Promise<Record<string, unknown>[]> => {
     await using admin = await pair[side].connect(database)
+    // The test is above a freeze.
+    await admin.query('set default_transaction_read_only = off')
     return (await admin.query<Record<string, unknown>>(sql)).rows
   }
   const status = (): Promise<DatabaseStatus> => readDatabaseStatus(context.documents, context.key, database)
@@ -93,7 +95,7 @@ export async function prepareCase(
       toSource.release()
       toTarget.release()
     },
-    start: (options) => processes.use(startCutoverProcess(migration, options)),
+    start: () => processes.use(startCutoverProcess(migration)),
     async ask(what = 'cutover') {
       await updateRecord(context.documents, context.key, (record) => ({
         ...record,

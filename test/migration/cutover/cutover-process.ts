@@ -28,11 +28,10 @@ export interface CutoverProcess extends AsyncDisposable {
   kill(): Promise<void>
 }
 
-/** once: the one activity that was under way, and no more, as a copy that the host does not know of. */
-export function startCutoverProcess({ folder, context }: TestMigration, { once: single = false } = {}): CutoverProcess {
+export function startCutoverProcess({ folder, context }: TestMigration): CutoverProcess {
   const place: MigrationPlace = { folder, key: context.key, database: context.database }
   const child = fork(fileURLToPath(import.meta.url), [], {
-    env: { ...process.env, CUTOVER: JSON.stringify({ ...place, single }) },
+    env: { ...process.env, CUTOVER: JSON.stringify(place) },
   })
   const log: string[] = []
   child.on('message', (line) => log.push(line as string))
@@ -63,7 +62,7 @@ const RETRY_MS = 100
 /** ms; how soon a cancellation is noticed. */
 const CANCEL_POLL_MS = 50
 
-async function main({ folder, key, database, single }: MigrationPlace & { single: boolean }): Promise<void> {
+async function main({ folder, key, database }: MigrationPlace): Promise<void> {
   process.on('disconnect', () => process.exit())
   const documents = fileDocuments(join(folder, 'documents'))
   const cancel = new AbortController()
@@ -86,7 +85,11 @@ async function main({ folder, key, database, single }: MigrationPlace & { single
       return finished ? 'ended' : stage
     }
     const context = await open(cancel.signal)
-    if (stage === 'follow') return (await follow(context)).next === 'cutover' ? 'cutover' : 'follow'
+    if (stage === 'follow') {
+      const { next } = await follow(context)
+      if (next === 'busy') await pause(RETRY_MS)
+      return next === 'cutover' ? 'cutover' : 'follow'
+    }
     const { next } = await cutoverDatabase(context)
     tell(`cutover: ${next}`)
     return next === 'finished' ? 'end' : 'follow'
@@ -95,16 +98,18 @@ async function main({ folder, key, database, single }: MigrationPlace & { single
   for (let stage = stageOf(folder); stage !== 'ended';) {
     try {
       stage = await activity(stage)
-      if (single) break
       writeFileSync(join(folder, 'stage'), stage)
     } catch (error) {
       tell(`${stage}: ${errorText(error)}`)
-      if (single) break
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+      await pause(RETRY_MS)
     }
   }
   clearInterval(timer)
   process.disconnect()
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
 const given = process.env['CUTOVER']

@@ -14,6 +14,7 @@ export const WRITERS_DDL = `
   create unlogged table scratch (client int not null, n int not null);
   create table audit (client int not null, n int not null);
   alter table audit replica identity full;
+  create index audit_client on audit (client);
   create function note() returns trigger language plpgsql
     as 'begin insert into public.audit values (new.client, new.n); return null; end';
   create trigger note after insert on entry for each row execute function note();

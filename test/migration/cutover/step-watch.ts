@@ -30,6 +30,8 @@ export class StepWatch {
     this.#database = database
   }
 
+  #pattern: { side: Side; sql: RegExp; reached: () => void } | undefined
+
   /** Stops the next one that comes there. @returns a promise that is fulfilled when one stands there */
   stopAt(step: string, moment: Moment, at?: StepStatement): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
@@ -37,7 +39,19 @@ export class StepWatch {
     return promise
   }
 
+  /** Stops the next one that wants to do what the pattern says, before it is done. */
+  stopAtStatement(side: Side, sql: RegExp): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#pattern = { side, sql, reached: resolve }
+    return promise
+  }
+
   judge(side: Side, statement: Statement): Verdict {
+    if (this.#pattern?.side === side && this.#pattern.sql.test(statement.sql)) {
+      this.#pattern.reached()
+      this.#pattern = undefined
+      return 'hold'
+    }
     const step = side === 'target' ? stepNamed(statement) : undefined
     if (step !== undefined && statement.sql.startsWith('select from pgflex.step')) {
       this.#step = step

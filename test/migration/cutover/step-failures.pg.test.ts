@@ -1,0 +1,148 @@
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { readEvents } from '../../../migration/store/migrations.ts'
+import { startServerPair, type ServerPair } from '../../support/servers.ts'
+import { prepareCase, type CutoverCase } from './cutover-case.ts'
+
+let pair: ServerPair
+
+beforeAll(async () => {
+  pair = await startServerPair(15, 17)
+})
+
+afterAll(async () => {
+  await pair?.[Symbol.asyncDispose]()
+})
+
+/** How a step fails, and goes on failing until it is mended. */
+interface Failure {
+  /** The step before which it is broken; default: the one that fails. */
+  before?: string
+  spoil(database: CutoverCase): Promise<unknown>
+  /** Nothing where following again mends it. */
+  mend?(database: CutoverCase): Promise<unknown>
+  told: RegExp
+  /** Where following stops as well until it is mended. */
+  stopsFollowing?: boolean
+}
+
+const FAILURES: Record<string, Failure> = {
+  'check objects': {
+    // Something else has the name of an index that could not be built.
+    spoil: (database) =>
+      database.onTarget(`drop index audit_client; create table audit_client ();
+        update pgflex.statement set state = 'failed' where object_name = 'audit_client'`),
+    mend: (database) => database.onTarget('drop table audit_client'),
+    told: /INDEX audit_client on public\.audit: .*already exists/,
+  },
+  'freeze writes': {
+    spoil: (database) =>
+      database.onSource(`alter role app in database ${database.database} set default_transaction_read_only = off`),
+    mend: (database) =>
+      database.onSource(`alter role app in database ${database.database} reset default_transaction_read_only`),
+    told: /Writes on the source would still be let in: role app has its own setting/,
+  },
+  'take LSN': {
+    spoil: (database) =>
+      database.onSource('revoke execute on function pg_logical_emit_message(boolean, text, text) from public'),
+    mend: (database) =>
+      database.onSource('grant execute on function pg_logical_emit_message(boolean, text, text) to public'),
+    told: /permission denied for function pg_logical_emit_message/,
+  },
+  'check tables': {
+    spoil: (database) =>
+      database.onSource(`set role app; create table late (id int primary key); insert into late values (1)`),
+    told: /made after the migration began, and are not on the target: public\.late/,
+  },
+  drain: {
+    before: 'take LSN',
+    spoil: async (database) => {
+      await database.onTarget('revoke insert on sold from target_admin')
+      await database.onSource(`set role app; insert into sold values (nextval('ticket'), 0)`)
+    },
+    mend: (database) => database.onTarget('grant insert on sold to target_admin'),
+    told: /permission denied for table sold/,
+    stopsFollowing: true,
+  },
+  'unfollowed tables': {
+    spoil: (database) => database.onTarget('alter table receipt add constraint nothing check (false) not valid'),
+    mend: (database) => database.onTarget('alter table receipt drop constraint nothing'),
+    told: /violates check constraint "nothing"/,
+  },
+  'large objects': {
+    spoil: (database) => database.onSource(`select lo_from_bytea(7, 'x')`),
+    mend: (database) => database.onSource('select lo_unlink(7)'),
+    told: /may not read large object 7/,
+  },
+  sequences: {
+    spoil: (database) => database.onTarget('alter sequence ticket owner to postgres'),
+    mend: (database) => database.onTarget('alter sequence ticket owner to target_admin'),
+    told: /permission denied for sequence ticket/,
+  },
+  compare: {
+    spoil: (database) => database.onTarget('insert into counter values (99, 0)'),
+    mend: (database) => database.onTarget('delete from counter where client = 99'),
+    told: /Source and target differ in 1 tables: public\.counter/,
+  },
+  'check for late writes': {
+    spoil: (database) => database.onSource(`set role app; insert into sold values (nextval('ticket'), 0)`),
+    told: /1 rows were changed on the source after its writes were meant to have stopped/,
+  },
+}
+
+/** After the comparison there is only forwards. */
+const FORWARDS: Record<string, Failure> = {
+  'triggers and constraints': {
+    spoil: (database) => database.onTarget('alter table entry owner to postgres'),
+    mend: (database) => database.onTarget('alter table entry owner to target_admin'),
+    told: /must be owner of table entry/,
+  },
+}
+
+/** Stops the cutover before a step, and lets it go on when that is spoiled. */
+async function spoil(database: CutoverCase, step: string, { before = step, spoil: break_ }: Failure): Promise<void> {
+  const reached = database.watch.stopAt(before, 'before')
+  await database.ask()
+  await vi.waitFor(() => Promise.race([reached, Promise.reject(new Error(`It does not come to "${before}".`))]), {
+    timeout: 60_000,
+    interval: 20,
+  })
+  await break_(database)
+  database.release()
+}
+
+async function eventsOf({ migration: { context } }: CutoverCase, name: string): Promise<string[]> {
+  const events = await readEvents(context.documents, context.key)
+  return events.filter(({ event }) => event === name).map(({ message }) => message)
+}
+
+test('a step that fails calls the cutover off, whichever it is, and the next one succeeds when it is mended', async () => {
+  await using database = await prepareCase(pair, 'failing')
+  const host = database.start()
+  for (const [step, failure] of Object.entries(FAILURES)) {
+    await spoil(database, step, failure)
+    if (failure.stopsFollowing) {
+      await vi.waitFor(async () => expect((await database.status()).message).toMatch(failure.told), { timeout: 30_000 })
+      await database.writers.untilMore()
+      await failure.mend!(database)
+    } else {
+      await database.expectCalledOff(failure.told)
+      await failure.mend?.(database)
+    }
+    expect((await eventsOf(database, 'CutoverCalledOff')).at(-1)).toMatch(failure.told)
+    expect((await database.status()).migrationState).toBe('WaitingForCutoverTrigger')
+  }
+  for (const [step, failure] of Object.entries(FORWARDS)) {
+    await spoil(database, step, failure)
+    await vi.waitFor(async () => expect((await database.status()).message).toMatch(failure.told), { timeout: 30_000 })
+    await vi.waitFor(() => expect(host.log.filter((line) => failure.told.test(line)).length).toBeGreaterThan(2))
+    // Told once, however often it is tried.
+    expect(await eventsOf(database, 'CutoverHeldUp')).toEqual([expect.stringMatching(failure.told)])
+    expect((await database.status()).cutover?.decidedAt).toBeDefined()
+    await failure.mend!(database)
+  }
+  await database.expectCutOver()
+  // A step that is new fails this test until it has a failure of its own.
+  expect([...database.watch.statements.keys()].toSorted()).toEqual(
+    [...Object.keys(FAILURES), ...Object.keys(FORWARDS)].toSorted(),
+  )
+}, 180_000)
