@@ -4,13 +4,36 @@ import { leaseLost, type Lease } from '../control/lease.ts'
 import { errorText } from '../errors.ts'
 import type { CutoverReport } from '../model/status.ts'
 
+/** In their order. Which of them there are depends on the migration; the last two are those of a switch back. */
+export const CUTOVER_STEPS = [
+  'prepare way back',
+  'check objects',
+  'catch up',
+  'freeze writes',
+  'take LSN',
+  'check tables',
+  'drain',
+  'unfollowed tables',
+  'large objects',
+  'extension tables',
+  'sequences',
+  'compare',
+  'check for late writes',
+  'begin way back',
+  'triggers and constraints',
+  'identity columns',
+  'let writes in',
+] as const
+
+export type CutoverStep = (typeof CUTOVER_STEPS)[number]
+
 /** The steps of one attempt to cut over: each runs until it is recorded as done, and is not run again after that. */
 export interface CutoverSteps {
   /** Names the attempt. */
   attempt: string
-  run(name: string, work: () => Promise<unknown>): Promise<void>
+  run(name: CutoverStep, work: () => Promise<unknown>): Promise<void>
   /** What a step recorded, or undefined when it is not done. */
-  detail<T>(name: string): Promise<T | undefined>
+  detail<T>(name: CutoverStep): Promise<T | undefined>
   /** All that are done, in order, those of earlier calls among them. */
   done(): Promise<CutoverReport['steps']>
   /** Waits until nothing is being written into the status any more. */
@@ -82,7 +105,7 @@ export function cutoverSteps(
         )
         .finally(() => (telling = undefined))
     },
-    async detail<T>(name: string) {
+    async detail<T>(name: CutoverStep) {
       return (await known()).get(name)?.detail as T | undefined
     },
     async told() {

@@ -103,6 +103,6 @@ test('a database that has been cut over has succeeded, also when it was cancelle
   expect(await cutoverDatabase(context)).toEqual({ next: 'finished' })
   const told = (await readEvents(context.documents, context.key)).map(({ event }) => event)
   expect(told.filter((event) => event === 'CutOver' || event === 'PointApplicationsHere')).toHaveLength(2)
-  expect(await endDatabase(context, { state: 'Canceled' })).toEqual({ finished: true })
+  expect(await endDatabase(context, { state: 'Canceled' })).toMatchObject({ finished: true })
   await database.expectCutOver()
 }, 120_000)
