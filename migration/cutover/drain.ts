@@ -3,6 +3,7 @@ import { MigrationError } from '../errors.ts'
 import { formatLsn, type Lsn } from '../lsn.ts'
 import { replicateSlice } from '../replicate/replicate-slice.ts'
 import type { ReplicationStream } from '../replicate/replication-stream.ts'
+import { lateWrites } from './late-writers.ts'
 
 /** s; how long the drain may take beyond the latency that a cutover may begin with. */
 const DRAIN_ALLOWANCE = 60
@@ -77,7 +78,7 @@ export function beginDrain(context: DatabaseContext): Drain {
       goal.resolve(lsn)
       const { reason, changedLsn } = await slice
       // Applied before the end was known here: it came after it all the same.
-      if (changedLsn > lsn) throw lateWrites('Some')
+      if (changedLsn > lsn) throw await lateWrites(context, 'Some')
       if (reason !== 'reached') await drain(context, lsn)
     },
     after: () => stream,
@@ -108,17 +109,6 @@ export async function drain(context: DatabaseContext, until: Lsn): Promise<numbe
     if (Date.now() > deadline) throw tooSlow(until, seconds)
     if (slice.reason === 'busy') await new Promise((resolve) => setTimeout(resolve, 200))
   }
-}
-
-/** Somebody wrote whom the freeze, or the user, has not stopped. */
-export function lateWrites(changes: number | 'Some'): MigrationError {
-  return new MigrationError(
-    'LateWrites',
-    `${changes} rows were changed on the source after its writes were meant to have stopped.`,
-    {
-      hint: 'Stop every writer of this database (applications, jobs, subscriptions), and cut over again.',
-    },
-  )
 }
 
 function drainSeconds(context: DatabaseContext): number {

@@ -6,8 +6,9 @@ import type { ReplicationStream } from '../replicate/replication-stream.ts'
 import { hasUnshownChanges } from '../replicate/schema-change/unshown-changes.ts'
 import { sourceObjects } from '../replicate/slot-name.ts'
 import type { StreamMessage } from '../replicate/walsender-messages.ts'
-import { drain, lateWrites } from './drain.ts'
+import { drain } from './drain.ts'
 import { takeEndLsn } from './end-lsn.ts'
+import { lateWrites } from './late-writers.ts'
 
 const CHANGES = new Set<StreamMessage['kind']>(['insert', 'update', 'delete', 'truncate'])
 /** ms between questions to the source for how far it has sent. */
@@ -26,7 +27,7 @@ export async function refuseLateWrites(context: DatabaseContext, stream: Replica
   if (stream && (await isQuiet(context, stream, until))) return
   await stream?.[Symbol.asyncDispose]()
   const changes = await drain(context, until)
-  if (changes > 0) throw lateWrites(changes)
+  if (changes > 0) throw await lateWrites(context, changes)
 }
 
 /** @returns false also when it cannot be told from this stream */

@@ -193,6 +193,7 @@ test('a cancelled cutover ends soon, also in the middle of a comparison, and the
 test('writes that go on after they were meant to have stopped call the cutover off', async () => {
   await using migration = await followed('manual', { pgflex: { writeFreeze: 'Manual', verify: 'None' } })
   await using application = await pair.source.connect('manual')
+  await application.query(`set application_name = 'night batch'`)
   let writing = true
   const writer = (async () => {
     while (writing) await application.query('update t set v = v + 1 where id = 1')
@@ -201,7 +202,9 @@ test('writes that go on after they were meant to have stopped call the cutover o
   writing = false
   await writer
   expect(result).toEqual({ next: 'slice' })
-  expect((await status(migration)).message).toMatch(/rows were changed on the source after/)
+  expect((await status(migration)).message).toMatch(
+    /rows were changed on the source after .*Connected there now: postgres night batch \(pid \d+\)/,
+  )
   await endDatabase(migration.context, { state: 'Canceled' })
 })
 
