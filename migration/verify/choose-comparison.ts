@@ -1,5 +1,5 @@
 import type { DatabaseContext } from '../context.ts'
-import { BLOCK } from '../replicate/apply/table-marks.ts'
+import { BLOCK } from '../replicate/apply/integer-blocks.ts'
 import type { TableToCompare } from './compare-at-marks.ts'
 import { readComparedTables, type ComparedTableState } from './compared-tables.ts'
 import { tableKey, type ComparedTable } from './compared-table.ts'

@@ -1,5 +1,5 @@
 import type { Connection } from '../connect.ts'
-import { BLOCK } from '../replicate/apply/table-marks.ts'
+import { BLOCK } from '../replicate/apply/integer-blocks.ts'
 import { inKeys, inRange, keyList, type Condition, type Key } from './key-range.ts'
 import type { KeyColumn } from './row-identity.ts'
 

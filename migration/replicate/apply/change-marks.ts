@@ -17,10 +17,10 @@ import type { TablePlan } from './table-plan.ts'
  */
 export class ChangeMarks {
   readonly #tables = new Map<string, MarkedTable>()
-  /** Nothing for plans of tables that are not marked. */
-  readonly #plans = new Map<TablePlan, TableMarks | undefined>()
+  /** Null for plans of tables that are not marked. */
+  readonly #plans = new Map<TablePlan, TableMarks | null>()
   /** With something to write. */
-  readonly #changed = new Set<TableMarks>()
+  #changed: TableMarks[] = []
 
   /** Marks what comes from now on in these tables. */
   add(tables: readonly MarkedTable[]): void {
@@ -35,7 +35,7 @@ export class ChangeMarks {
     const marks = this.#of(plan)
     if (!marks) return
     marks.change(message)
-    this.#changed.add(marks)
+    this.#list(marks)
   }
 
   truncate(plans: readonly TablePlan[]): void {
@@ -43,22 +43,32 @@ export class ChangeMarks {
       const marks = this.#of(plan)
       if (!marks) continue
       marks.markWhole()
-      this.#changed.add(marks)
+      this.#list(marks)
     }
   }
 
   /** The statements for what has been marked since the last time. They belong into the transaction of the changes. */
   take(): Statement[] {
-    if (this.#changed.size === 0) return []
-    const statements = [...this.#changed].flatMap((marks) => marks.take())
-    this.#changed.clear()
-    return statements
+    if (this.#changed.length === 0) return []
+    const changed = this.#changed
+    this.#changed = []
+    return changed.flatMap((marks) => {
+      marks.isListed = false
+      return marks.take()
+    })
   }
 
-  #of(plan: TablePlan): TableMarks | undefined {
-    if (this.#plans.has(plan)) return this.#plans.get(plan)
+  #list(marks: TableMarks): void {
+    if (marks.isListed) return
+    marks.isListed = true
+    this.#changed.push(marks)
+  }
+
+  #of(plan: TablePlan): TableMarks | null {
+    const known = this.#plans.get(plan)
+    if (known !== undefined) return known
     const table = this.#tables.get(keyOf(plan.schema, plan.table))
-    const marks = table && new TableMarks(table, plan)
+    const marks = table ? new TableMarks(table, plan) : null
     this.#plans.set(plan, marks)
     return marks
   }

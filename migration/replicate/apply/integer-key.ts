@@ -1,4 +1,4 @@
-import { NULL_LENGTH, readValues, UNCHANGED_LENGTH, valueRoom, type Tuple } from '../tuple.ts'
+import { NULL_VALUE, readValues, UNCHANGED_VALUE, valueRoom, type Tuple } from '../tuple.ts'
 import type { TablePlan } from './table-plan.ts'
 
 const INTEGER_TYPES = new Set(['smallint', 'integer', 'bigint'])
@@ -14,12 +14,20 @@ export function hasIntegerKey({ key }: TablePlan): boolean {
 
 /** The key of a row of such a table; undefined when JavaScript has no such number. */
 export function integerKey(tuple: Tuple, { keyPositions, binary }: TablePlan): number | undefined {
+  const { bytes, start } = tuple
   const position = keyPositions[0]!
+  if (position === 0) {
+    const kind = bytes[start]
+    if (kind === NULL_VALUE || kind === UNCHANGED_VALUE) return undefined
+    return read(bytes, start + 5, bytes.readInt32BE(start + 1), binary)
+  }
   readValues(tuple, room)
-  const start = room[2 * position]!
-  const length = room[2 * position + 1]!
-  if (length === NULL_LENGTH || length === UNCHANGED_LENGTH) return undefined
-  return binary ? fromBinary(tuple.bytes, start, length) : fromText(tuple.bytes, start, length)
+  return read(bytes, room[2 * position]!, room[2 * position + 1]!, binary)
+}
+
+function read(bytes: Buffer, start: number, length: number, binary: boolean): number | undefined {
+  if (length < 0) return undefined
+  return binary ? fromBinary(bytes, start, length) : fromText(bytes, start, length)
 }
 
 function fromBinary(bytes: Buffer, start: number, length: number): number | undefined {

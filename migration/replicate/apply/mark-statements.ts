@@ -21,6 +21,12 @@ export function keyMark(id: number, plan: TablePlan, rows: readonly Tuple[]): St
 
 const SHAPE = 'mark'
 
+/** Keys of one integer column. */
+export function integerMark(id: number, keys: readonly number[]): Statement {
+  const sql = 'insert into pgflex.change_mark (table_id, marks, keys) values ($1, $2, array[$3])'
+  return statement(sql, [String(id), String(keys.length), `{${keys.join(',')}}`])
+}
+
 /** Blocks of neighbouring integer keys. */
 export function blockMark(id: number, blocks: readonly number[]): Statement {
   const sql = 'insert into pgflex.change_mark (table_id, marks, blocks) values ($1, $2, $3)'

@@ -1,7 +1,8 @@
 import { mergeTuples, type Tuple } from '../tuple.ts'
 import type { RowMessage } from '../pgoutput-message.ts'
 import { hasIntegerKey, integerKey } from './integer-key.ts'
-import { blockMark, keyMark, keyColumnsMark, wholeMark } from './mark-statements.ts'
+import { IntegerBlocks, BLOCK } from './integer-blocks.ts'
+import { blockMark, integerMark, keyMark, keyColumnsMark, wholeMark } from './mark-statements.ts'
 import { rowKey, type RowKey } from './row-key.ts'
 import type { Statement } from './statements.ts'
 import type { TablePlan } from './table-plan.ts'
@@ -16,13 +17,9 @@ export interface MarkedTable {
   marks: number
 }
 
-/** Neighbouring integer keys that are marked together. Divides the bounds of the integer types, so that no block is cut. */
-export const BLOCK = 64
-/** Keys of a block after which the block is marked: rows that follow each other cost at most a quarter of a mark each. */
-export const DENSE = 16
 /** Marks of a table: to look up as many rows takes some seconds. Beyond, the table is compared whole. */
 export const MOST_MARKS = 500_000
-/** Marks that are remembered, so that a row is marked once: some 10 MB. */
+/** Marks, or blocks with marks, that are remembered, so that a row is marked once: some 10 MB. */
 const REMEMBERED = 100_000
 
 /**
@@ -32,6 +29,8 @@ const REMEMBERED = 100_000
  */
 export class TableMarks {
   readonly table: MarkedTable
+  /** It is on the list of those with something to write. */
+  isListed = false
   readonly #plan: TablePlan
   readonly #most: number
   readonly #isInteger: boolean
@@ -39,13 +38,13 @@ export class TableMarks {
   #whole = false
   /** What the marks are of has been written. */
   #named = false
-  readonly #known = new Set<RowKey>()
-  /** How many keys of a block are marked; from DENSE on all of it. */
-  readonly #blocks = new Map<number, number>()
-  /** Not yet written: rows with the keys, and the blocks that integers among them are of. */
-  #rows: Tuple[] = []
-  #rowBlocks: number[] = []
-  #fresh: number[] = []
+  readonly #integers = new IntegerBlocks()
+  /** Other keys than integers that JavaScript has. */
+  readonly #keys = new Set<RowKey>()
+  /** Not yet written. */
+  #newIntegers: number[] = []
+  #newRows: Tuple[] = []
+  #newBlocks: number[] = []
   #toWhole = false
 
   constructor(table: MarkedTable, plan: TablePlan, most = MOST_MARKS) {
@@ -72,9 +71,7 @@ export class TableMarks {
   markWhole(): void {
     if (this.#whole) return
     this.#whole = this.#toWhole = true
-    this.#rows = []
-    this.#rowBlocks = []
-    this.#fresh = []
+    this.#taken()
     this.#forget()
   }
 
@@ -86,52 +83,48 @@ export class TableMarks {
       this.#toWhole = false
       return statements
     }
+    const [rows, blocks] = [this.#newRows, this.#newBlocks]
     // A block that became dense later has them, too.
-    const rows = this.#isInteger ? this.#rows.filter((_, i) => !this.#isDense(this.#rowBlocks[i]!)) : this.#rows
-    const blocks = this.#fresh
+    const integers =
+      blocks.length === 0 ? this.#newIntegers : this.#newIntegers.filter((key) => !this.#integers.isDense(key))
     const statements = [
       ...(this.#named ? [] : [keyColumnsMark(id, this.#plan)]),
+      ...(integers.length > 0 ? [integerMark(id, integers)] : []),
       ...(rows.length > 0 ? [keyMark(id, this.#plan, rows)] : []),
       ...(blocks.length > 0 ? [blockMark(id, blocks)] : []),
     ]
     this.#named = true
-    this.#count += rows.length + blocks.length
-    this.#rows = []
-    this.#rowBlocks = []
-    this.#fresh = []
-    if (this.#known.size + this.#blocks.size > REMEMBERED) this.#forget()
+    this.#count += integers.length + rows.length + blocks.length
+    this.#taken()
+    if (this.#keys.size + this.#integers.blocks > REMEMBERED) this.#forget()
     return statements
   }
 
   #mark(row: Tuple): void {
     const integer = this.#isInteger ? integerKey(row, this.#plan) : undefined
-    const block = integer === undefined ? NaN : Math.floor(integer / BLOCK)
-    if (integer !== undefined && this.#isDense(block)) return
-    const key = integer ?? rowKey(row, this.#plan.keyPositions)
-    if (this.#known.has(key)) return
-    this.#known.add(key)
-    if (integer === undefined || !this.#fills(block)) {
-      this.#rows.push(row)
-      this.#rowBlocks.push(block)
+    if (integer === undefined) {
+      const key = rowKey(row, this.#plan.keyPositions)
+      if (this.#keys.has(key)) return
+      this.#keys.add(key)
+      this.#newRows.push(row)
+    } else {
+      const added = this.#integers.add(integer)
+      if (added === 'known') return
+      if (added === 'key') this.#newIntegers.push(integer)
+      else this.#newBlocks.push(Math.floor(integer / BLOCK))
     }
-    if (this.#count + this.#rows.length + this.#fresh.length > this.#most) this.markWhole()
+    const fresh = this.#newIntegers.length + this.#newRows.length + this.#newBlocks.length
+    if (this.#count + fresh > this.#most) this.markWhole()
   }
 
-  /** Counts a key of a block. @returns true when it makes the block dense */
-  #fills(block: number): boolean {
-    const count = (this.#blocks.get(block) ?? 0) + 1
-    this.#blocks.set(block, count)
-    if (count < DENSE) return false
-    this.#fresh.push(block)
-    return true
-  }
-
-  #isDense(block: number): boolean {
-    return (this.#blocks.get(block) ?? 0) >= DENSE
+  #taken(): void {
+    this.#newIntegers = []
+    this.#newRows = []
+    this.#newBlocks = []
   }
 
   #forget(): void {
-    this.#known.clear()
-    this.#blocks.clear()
+    this.#keys.clear()
+    this.#integers.clear()
   }
 }

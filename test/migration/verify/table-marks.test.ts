@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { BLOCK } from '../../../migration/replicate/apply/table-marks.ts'
+import { BLOCK } from '../../../migration/replicate/apply/integer-blocks.ts'
 import { nextBatch } from '../../../migration/verify/background-comparison.ts'
 import { isKnownEqual } from '../../../migration/verify/choose-comparison.ts'
 import { markedConditions, runs } from '../../../migration/verify/table-marks.ts'
