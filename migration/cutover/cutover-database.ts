@@ -20,7 +20,7 @@ import { cutoverSteps, type CutoverSteps } from './cutover-steps.ts'
 import { beginDrain, type Drain } from './drain.ts'
 import { flushedLsn, takeEndLsn } from './end-lsn.ts'
 import { freezeSource, letWritesIn } from './freeze-source.ts'
-import { keepSessions } from './kept-sessions.ts'
+import { keepSessions, type KeptSessions } from './kept-sessions.ts'
 import { refuseLateWrites } from './late-writes.ts'
 
 /**
@@ -43,8 +43,9 @@ export async function cutoverDatabase(context: DatabaseContext): Promise<{ next:
     cutover: status.cutover ?? { startedAt: new Date().toISOString(), steps: [] },
   }))
   const steps = cutoverSteps(context, target, lease, cutover!.startedAt)
+  await using kept = keepSessions(context)
   try {
-    await bringAcross(context, steps, lease, target)
+    await bringAcross(context, steps, lease, target, kept)
   } catch (error) {
     await steps.told()
     if (context.draining.aborted || lease.lost.aborted || isLeaseLost(error)) throw error
@@ -55,7 +56,7 @@ export async function cutoverDatabase(context: DatabaseContext): Promise<{ next:
     // A lock that somebody holds on the target is told, and waited for in another try.
     await target.query(`set lock_timeout = '10s'`)
     await restoreIdentityColumns(target)
-    await reportPostData(context, await applyPostData(context, 'cutover'))
+    await reportPostData(context, await applyPostData(kept.context, 'cutover'))
   })
   await steps.told()
   await finish(context, steps)
@@ -68,12 +69,12 @@ async function bringAcross(
   steps: CutoverSteps,
   lease: Lease,
   target: Connection,
+  kept: KeptSessions,
 ): Promise<void> {
-  const { properties } = context.record
-  const online = properties.migrationMode === 'Online'
+  const online = context.record.properties.migrationMode === 'Online'
   // Before the freeze: an index that is tried again may take its time.
   if (online) await steps.run('check objects', () => refuseFailedObjects(context))
-  await using kept = await keepSessions(context)
+  await kept.open()
   if (!online) return await bringRest(kept.context, steps)
   // What comes after the end is for the check for late writes.
   const isDrained = (await steps.detail('drain')) !== undefined
