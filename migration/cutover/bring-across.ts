@@ -15,7 +15,7 @@ import type { CutoverSteps } from './cutover-steps.ts'
 import { beginDrain, type Drain } from './drain.ts'
 import { flushedLsn, takeEndLsn } from './end-lsn.ts'
 import { freezeSource } from './freeze-source.ts'
-import { keepSessions } from './kept-sessions.ts'
+import type { KeptSessions } from './kept-sessions.ts'
 import { refuseLateWrites } from './late-writes.ts'
 import { fillUnfollowedTables } from './unlogged-tables.ts'
 
@@ -24,17 +24,19 @@ import { fillUnfollowedTables } from './unlogged-tables.ts'
  * and compares.
  *
  * @param lease of the cutover, in the control schema of `target`
+ * @param kept sessions of both sides, opened here before the freeze
  */
 export async function bringAcross(
   context: DatabaseContext,
   steps: CutoverSteps,
   lease: Lease,
   target: Connection,
+  kept: KeptSessions,
 ): Promise<void> {
   const online = context.record.properties.migrationMode === 'Online'
   // Before the freeze: an index that is tried again may take its time.
   if (online) await steps.run('check objects', () => refuseFailedObjects(context))
-  await using kept = await keepSessions(context)
+  await kept.open()
   if (!online) return await bringRest(kept.context, steps, lease)
   // What comes after the end is for the check for late writes.
   const isDrained = (await steps.detail('drain')) !== undefined

@@ -13,6 +13,7 @@ import { beginAttempt, decide, underFence, type Attempt } from './attempt.ts'
 import { bringAcross } from './bring-across.ts'
 import { callOff, goBack } from './call-off.ts'
 import { cutoverSteps, type CutoverSteps } from './cutover-steps.ts'
+import { keepSessions } from './kept-sessions.ts'
 import { refillUnloggedTables } from './unlogged-tables.ts'
 
 const LAST_EVENT = 'PointApplicationsHere'
@@ -58,15 +59,16 @@ async function bringOver(
   target: Connection,
 ): Promise<void> {
   const steps = cutoverSteps(context, target, lease, cutover.startedAt)
+  await using kept = keepSessions(context)
   try {
     if (cutover.decidedAt === undefined) {
       const back = wantsWayBack(context)
       if (back) await steps.run('prepare way back', () => prepareWayBack(context, steps.attempt, lease, target))
-      await bringAcross(context, steps, lease, target)
-      if (back) await steps.run('begin way back', () => beginWayBack(context))
+      await bringAcross(context, steps, lease, target, kept)
+      if (back) await steps.run('begin way back', () => beginWayBack(kept.context))
       await decide(context)
     }
-    await goForwards(context, steps, lease, target)
+    await goForwards(kept.context, steps, lease, target)
   } finally {
     await steps.told()
   }

@@ -21,9 +21,11 @@ const AS_NEW = `
   discard sequences;
   ${SESSION_START}`
 
-/** The context of a database whose sessions are opened before they are needed, and used again and again. */
+/** The context of a database whose sessions are used again and again. */
 export interface KeptSessions extends AsyncDisposable {
   context: DatabaseContext
+  /** Opens them before they are needed. */
+  open(): Promise<void>
 }
 
 /** One that nobody has, once it is as new. */
@@ -33,15 +35,15 @@ interface Idle {
 }
 
 /**
- * Opens sessions before the applications wait. A new one costs some eight round trips (TCP, TLS, authentication,
+ * Keeps sessions open while applications wait. A new one costs some eight round trips (TCP, TLS, authentication,
  * settings) and a process on the server, and a cutover takes some twenty. One that is given back is set back as the
  * server's own DISCARD does it; one that is not idle by then, or was cut off, is ended as ever.
  */
-export async function keepSessions(context: DatabaseContext): Promise<KeptSessions> {
+export function keepSessions(context: DatabaseContext): KeptSessions {
   const idle: Record<Side, Idle[]> = { source: [], target: [] }
   let ended = false
 
-  const open = (side: Side, purpose: string): Promise<Connection> =>
+  const connect = (side: Side, purpose: string): Promise<Connection> =>
     side === 'source' ? context.source(purpose) : context.target(purpose)
 
   async function lend(side: Side, purpose: string): Promise<Connection> {
@@ -57,7 +59,7 @@ export async function keepSessions(context: DatabaseContext): Promise<KeptSessio
         await session.end().catch(() => {})
       }
     }
-    const session = await open(side, purpose)
+    const session = await connect(side, purpose)
     return lent(session, () => giveBack(side, session))
   }
 
@@ -69,20 +71,23 @@ export async function keepSessions(context: DatabaseContext): Promise<KeptSessio
     idle[side].push({ session, ready })
   }
 
-  await Promise.all(
-    (['source', 'target'] as const).flatMap((side) =>
-      Array.from({ length: KEPT }, async () => {
-        // One that cannot be opened now is opened when it is needed, and its failure told by then.
-        const session = await open(side, 'kept for the cutover').catch(() => undefined)
-        if (session) idle[side].push({ session, ready: Promise.resolve() })
-      }),
-    ),
-  )
   return {
     context: {
       ...context,
       source: (purpose) => lend('source', purpose),
       target: (purpose) => lend('target', purpose),
+    },
+    async open() {
+      const missing = (['source', 'target'] as const).flatMap((side) =>
+        Array<Side>(Math.max(0, KEPT - idle[side].length)).fill(side),
+      )
+      await Promise.all(
+        missing.map(async (side) => {
+          // One that cannot be opened now is opened when it is needed, and its failure told by then.
+          const session = await connect(side, 'kept for the cutover').catch(() => undefined)
+          if (session) idle[side].push({ session, ready: Promise.resolve() })
+        }),
+      )
     },
     async [Symbol.asyncDispose]() {
       ended = true

@@ -4,6 +4,7 @@ import { acquireLease, type Lease } from '../control/lease.ts'
 import { bringAcross } from '../cutover/bring-across.ts'
 import { cutoverSteps } from '../cutover/cutover-steps.ts'
 import { letWritesIn } from '../cutover/freeze-source.ts'
+import { keepSessions } from '../cutover/kept-sessions.ts'
 import { errorText, MigrationError } from '../errors.ts'
 import { ofWayBack } from '../model/fallback.ts'
 import type { DatabaseStatus } from '../model/status.ts'
@@ -65,9 +66,10 @@ interface Attempt {
 async function underLease(context: DatabaseContext, { attempt, decided, old, lease }: Attempt): Promise<void> {
   const back = reversed(context)
   const steps = cutoverSteps(back, old, lease, attempt)
+  await using kept = keepSessions(back)
   try {
     if (!decided) {
-      await bringAcross(back, steps, lease, old)
+      await bringAcross(back, steps, lease, old, kept)
       lease.lost.throwIfAborted()
       await decide(back, attempt)
     }

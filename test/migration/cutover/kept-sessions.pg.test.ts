@@ -45,7 +45,8 @@ async function state(connection: Connection): Promise<unknown[]> {
 test.each(['source', 'target'] as const)(
   'a session of the %s that is given back is used again, as new and under its new name',
   async (side) => {
-    await using kept = await keepSessions(migration.context)
+    await using kept = keepSessions(migration.context)
+    await kept.open()
     const fresh = await migration.context[side]('fresh')
     const asNew = await state(fresh)
     await fresh.end()
@@ -67,7 +68,8 @@ test.each(['source', 'target'] as const)(
 )
 
 test('a session is not used again with a transaction open, or once it was cut off', async () => {
-  await using kept = await keepSessions(migration.context)
+  await using kept = keepSessions(migration.context)
+  await kept.open()
   const used: string[] = []
   for (const spoil of ['begin', 'select pg_terminate_backend(pg_backend_pid())']) {
     const session = await kept.context.target('spoiled')
@@ -82,7 +84,8 @@ test('a session is not used again with a transaction open, or once it was cut of
 })
 
 test('one that was ended while nobody had it is replaced, and a borrower who ends twice ends nobody else', async () => {
-  await using kept = await keepSessions(migration.context)
+  await using kept = keepSessions(migration.context)
+  await kept.open()
   {
     await using admin = await pair.target.connect()
     await admin.query(
@@ -105,7 +108,8 @@ test('one that was ended while nobody had it is replaced, and a borrower who end
 
 test('nothing is left of them at the end', async () => {
   {
-    await using kept = await keepSessions(migration.context)
+    await using kept = keepSessions(migration.context)
+    await kept.open()
     await using session = await kept.context.source('some')
     await session.query('select 1')
   }
