@@ -146,3 +146,29 @@ test('a step that fails calls the cutover off, whichever it is, and the next one
     [...Object.keys(FAILURES), ...Object.keys(FORWARDS)].toSorted(),
   )
 }, 180_000)
+
+const CANCELLED =
+  process.env['PGFLEX_CUTOVER_STEPS'] === 'all' ? [...Object.keys(FAILURES), ...Object.keys(FORWARDS)] : ['compare']
+
+test.each(CANCELLED)(
+  'a database that is cancelled in the step "%s" of its cutover is writable on the source',
+  async (step) => {
+    await using database = await prepareCase(pair, `cancelled_${CANCELLED.indexOf(step)}`)
+    const reached = database.watch.stopAt(step, 'unrecorded')
+    await database.ask()
+    const host = database.start()
+    await reached
+    await database.ask('cancel')
+    // It is noticed while the step is under way.
+    await vi.waitFor(() => expect(host.log).toContain('cancelled'), { timeout: 30_000, interval: 20 })
+    database.release()
+    await vi.waitFor(
+      async () => expect(await database.status()).toMatchObject({ phase: 'Ended', migrationState: 'Canceled' }),
+      { timeout: 60_000, interval: 20 },
+    )
+    await database.writers.untilMore()
+    expect(host.log).not.toContain('cutover: finished')
+    expect(await database.onSource('select from pg_replication_slots where database = current_database()')).toEqual([])
+  },
+  120_000,
+)
