@@ -50,16 +50,29 @@ export async function cutoverDatabase(context: DatabaseContext): Promise<{ next:
     const status = await beginAttempt(context, lease)
     if (status.calledOff) return { next: 'slice' }
     own = { attempt: status.cutover!.startedAt, fence: lease.fence }
-    const fenced = underFence(context, own)
-    if (status.cutover!.endedAt === undefined) await bringOver(fenced, status.cutover!, lease, target)
-    await finish(fenced)
-    return { next: 'finished' }
+    try {
+      const fenced = underFence(context, own)
+      if (status.cutover!.endedAt === undefined) await bringOver(fenced, status.cutover!, lease, target)
+      await finish(fenced)
+      return { next: 'finished' }
+    } catch (error) {
+      // Before the sessions are closed: that waits for a target which may not answer.
+      return await goBackOrThrow(context, error, own)
+    }
   } catch (error) {
-    if (context.draining.aborted || isLeaseLost(error) || (own === undefined && isBusy(error))) throw error
-    if (!(await callOff(context, error, own))) throw error
-    if (context.record.properties.migrationMode === 'Offline') throw error
-    return { next: 'slice' }
+    if (own !== undefined || isCode(error, 'Busy')) throw error
+    return await goBackOrThrow(context, error, undefined)
   }
+}
+
+async function goBackOrThrow(
+  context: DatabaseContext,
+  error: unknown,
+  own: Attempt | undefined,
+): Promise<{ next: 'slice' }> {
+  if (context.draining.aborted || isCode(error, 'LeaseLost') || !(await callOff(context, error, own))) throw error
+  if (context.record.properties.migrationMode === 'Offline') throw error
+  return { next: 'slice' }
 }
 
 async function bringOver(
@@ -82,7 +95,7 @@ async function bringOver(
     })
     await refillUnloggedTables(context, steps, lease, target)
   } catch (error) {
-    if (!context.draining.aborted && !isLeaseLost(error)) await tellHeldUp(context, error)
+    if (!context.draining.aborted && !isCode(error, 'LeaseLost')) await tellHeldUp(context, error)
     throw error
   }
 }
@@ -166,12 +179,8 @@ async function refuseLateWrites(context: DatabaseContext): Promise<void> {
   )
 }
 
-function isLeaseLost(error: unknown): boolean {
-  return error instanceof MigrationError && error.code === 'LeaseLost'
-}
-
-function isBusy(error: unknown): boolean {
-  return error instanceof MigrationError && error.code === 'Busy'
+function isCode(error: unknown, code: string): boolean {
+  return error instanceof MigrationError && error.code === code
 }
 
 /** @returns the number of row changes that were applied on the way */
