@@ -227,19 +227,20 @@ async function finish(context: DatabaseContext): Promise<void> {
 }
 
 /** Also when an earlier call died before it had told all of it. */
-async function tellCutOver({ documents, key, database, record, event }: DatabaseContext): Promise<void> {
+async function tellCutOver(context: DatabaseContext): Promise<void> {
+  const { documents, key, database, record } = context
   const { cutover } = await readDatabaseStatus(documents, key, database)
   const told = (await readEvents(documents, key)).some(
     (one) => one.event === LAST_EVENT && one.database === database && one.at >= cutover!.endedAt!,
   )
   if (told) return
-  await event({
+  await context.event({
     level: 'info',
     event: 'CutOver',
     message: `"${database}" was cut over; downtime ${cutover!.downtimeSeconds!.toFixed(2)} s.`,
   })
   const [{ text } = { text: '' }] = afterCutover(record, database).connectionStrings
-  await event({
+  await context.event({
     level: 'info',
     event: LAST_EVENT,
     message: `The applications of "${database}" belong on the target now: ${text}. The report has it for JDBC, .NET, Node and Python, and what to switch on.`,

@@ -17,9 +17,9 @@ afterAll(async () => {
 interface Failure {
   /** The step before which it is broken; default: the one that fails. */
   before?: string
-  spoil(database: CutoverCase): Promise<unknown>
+  spoil: (database: CutoverCase) => Promise<unknown>
   /** Nothing where following again mends it. */
-  mend?(database: CutoverCase): Promise<unknown>
+  mend?: (database: CutoverCase) => Promise<unknown>
   told: RegExp
   /** Where following stops as well until it is mended. */
   stopsFollowing?: boolean
@@ -115,19 +115,31 @@ async function eventsOf({ migration: { context } }: CutoverCase, name: string): 
   return events.filter(({ event }) => event === name).map(({ message }) => message)
 }
 
+async function expectCalledOff(database: CutoverCase, { told }: Failure): Promise<void> {
+  await database.expectCalledOff(told)
+}
+
+/** Called off, and what failed the step hinders the following as well. */
+async function expectStopped(database: CutoverCase, { told }: Failure): Promise<void> {
+  await vi.waitFor(
+    async () =>
+      expect(await database.status()).toMatchObject({
+        message: expect.stringMatching(told),
+        migrationState: 'WaitingForCutoverTrigger',
+      }),
+    { timeout: 60_000, interval: 20 },
+  )
+  expect((await database.status()).freeze).toBeUndefined()
+  await database.writers.untilMore()
+}
+
 test('a step that fails calls the cutover off, whichever it is, and the next one succeeds when it is mended', async () => {
   await using database = await prepareCase(pair, 'failing')
   const host = database.start()
   for (const [step, failure] of Object.entries(FAILURES)) {
     await spoil(database, step, failure)
-    if (failure.stopsFollowing) {
-      await vi.waitFor(async () => expect((await database.status()).message).toMatch(failure.told), { timeout: 30_000 })
-      await database.writers.untilMore()
-      await failure.mend!(database)
-    } else {
-      await database.expectCalledOff(failure.told)
-      await failure.mend?.(database)
-    }
+    await (failure.stopsFollowing === true ? expectStopped : expectCalledOff)(database, failure)
+    await failure.mend?.(database)
     expect((await eventsOf(database, 'CutoverCalledOff')).at(-1)).toMatch(failure.told)
     expect((await database.status()).migrationState).toBe('WaitingForCutoverTrigger')
   }
