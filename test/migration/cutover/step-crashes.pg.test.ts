@@ -6,12 +6,14 @@ import { insideOf, type Moment, type StepStatement } from './step-watch.ts'
 
 /**
  * Every step of a cutover, killed: the host, or one of the servers. PGFLEX_CUTOVER_STEPS=all is the long form, of
- * some minutes: every moment of every step, and both servers.
+ * many minutes: every moment of every step, and both servers. The names of some steps, between commas, are a part of it.
  */
-const ALL = process.env['PGFLEX_CUTOVER_STEPS'] === 'all'
+const CHOSEN = process.env['PGFLEX_CUTOVER_STEPS']
+const ALL = CHOSEN !== undefined
 
 let pair: ServerPair
 /** The steps of a cutover as a run has them: a new one is killed like the others. */
+let every: string[]
 let steps: string[]
 let undisturbed: string[]
 let inside: Map<string, ReturnType<typeof insideOf>>
@@ -23,7 +25,8 @@ beforeAll(async () => {
   const process_ = whole.start()
   await whole.expectCutOver()
   undisturbed = process_.log
-  steps = [...whole.watch.statements.keys()]
+  every = [...whole.watch.statements.keys()]
+  steps = every.filter((step) => CHOSEN === undefined || CHOSEN === 'all' || CHOSEN.split(',').includes(step))
   inside = new Map([...whole.watch.statements].map(([step, statements]) => [step, insideOf(statements)]))
 })
 
@@ -34,8 +37,8 @@ afterAll(async () => {
 test('a cutover that nothing disturbs has these steps, and succeeds at once', () => {
   expect(undisturbed).toEqual(['cutover: finished'])
   // All that are killed below are found by what they do; a cutover of fewer would show too little.
-  expect(steps).toEqual(expect.arrayContaining(['freeze writes', 'compare', 'triggers and constraints']))
-  expect(inside.size).toBe(steps.length)
+  expect(every).toEqual(expect.arrayContaining(['freeze writes', 'compare', 'triggers and constraints']))
+  expect(inside.size).toBe(every.length)
 })
 
 /** A moment of each step, and the statement where it is one in the middle. */
@@ -87,7 +90,7 @@ test.each(hostKills)(
     // Nothing but a predecessor that its server has not yet missed.
     expect([...log, ...host.log].filter((line) => !/Another copy/.test(line))).toEqual(['cutover: finished'])
   },
-  180_000,
+  300_000,
 )
 
 const SERVERS = ALL ? (['source', 'target'] as const) : []
@@ -104,7 +107,7 @@ test.each(serverCrashes)(
     }
     expect(left).toEqual([])
   },
-  240_000,
+  600_000,
 )
 
 /** @returns the steps that are left when one has gone on in spite of the crash */
@@ -129,10 +132,12 @@ async function crashInTurn(
     await vi.waitFor(() => expect(cutovers().length).toBeGreaterThan(0), { timeout: 60_000, interval: 20 })
     process.stderr.write(`${side} crashed ${when}, ${step}: ${cutovers().join()}\n`)
     if (cutovers().includes('cutover: finished')) return todo.slice(number + 1)
+    // The last one only goes forwards.
+    expect(step).not.toBe(every.at(-1))
     await database.expectCalledOff(/called off/)
   }
-  // The last one only goes forwards.
-  throw new Error(`The cutover was called off in all of ${todo.join()}.`)
+  await database.ask()
+  return []
 }
 
 const frozen = ALL ? Object.keys(POINTS) : []
@@ -163,5 +168,5 @@ test.each(frozen)(
       await database.expectStillCutOver()
     }
   },
-  400_000,
+  600_000,
 )

@@ -146,7 +146,9 @@ test('a step that fails calls the cutover off, whichever it is, and the next one
   for (const [step, failure] of Object.entries(FORWARDS)) {
     await spoil(database, step, failure)
     await vi.waitFor(async () => expect((await database.status()).message).toMatch(failure.told), { timeout: 30_000 })
-    await vi.waitFor(() => expect(host.log.filter((line) => failure.told.test(line)).length).toBeGreaterThan(2))
+    await vi.waitFor(() => expect(host.log.filter((line) => failure.told.test(line)).length).toBeGreaterThan(2), {
+      timeout: 30_000,
+    })
     // Told once, however often it is tried.
     expect(await eventsOf(database, 'CutoverHeldUp')).toEqual([expect.stringMatching(failure.told)])
     expect((await database.status()).cutover?.decidedAt).toBeDefined()
@@ -157,10 +159,10 @@ test('a step that fails calls the cutover off, whichever it is, and the next one
   expect([...database.watch.statements.keys()].toSorted()).toEqual(
     [...Object.keys(FAILURES), ...Object.keys(FORWARDS)].toSorted(),
   )
-}, 180_000)
+}, 300_000)
 
 const CANCELLED =
-  process.env['PGFLEX_CUTOVER_STEPS'] === 'all' ? [...Object.keys(FAILURES), ...Object.keys(FORWARDS)] : ['compare']
+  process.env['PGFLEX_CUTOVER_STEPS'] !== undefined ? [...Object.keys(FAILURES), ...Object.keys(FORWARDS)] : ['compare']
 
 test.each(CANCELLED)(
   'a database that is cancelled in the step "%s" of its cutover is writable on the source',
