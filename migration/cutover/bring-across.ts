@@ -40,7 +40,7 @@ export async function bringAcross(
   if (!online) return await bringRest(kept.context, steps, lease)
   // What comes after the end is for the check for late writes.
   const isDrained = (await steps.detail('drain')) !== undefined
-  await using draining = isDrained ? undefined : beginDrain(context)
+  const draining = isDrained ? undefined : kept.use(beginDrain(context))
   await bringChanges(kept.context, steps, lease, target, draining)
   await bringRest(kept.context, steps, lease)
   await steps.run('check for late writes', () => refuseLateWrites(kept.context, draining?.after()))

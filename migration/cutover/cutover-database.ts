@@ -13,7 +13,7 @@ import { beginAttempt, decide, underFence, type Attempt } from './attempt.ts'
 import { bringAcross } from './bring-across.ts'
 import { callOff, goBack } from './call-off.ts'
 import { cutoverSteps, type CutoverSteps } from './cutover-steps.ts'
-import { keepSessions } from './kept-sessions.ts'
+import { keepSessions, type KeptSessions } from './kept-sessions.ts'
 import { refillUnloggedTables } from './unlogged-tables.ts'
 
 const LAST_EVENT = 'PointApplicationsHere'
@@ -41,25 +41,39 @@ export async function cutoverDatabase(context: DatabaseContext): Promise<{ next:
     if (status.calledOff) return { next: 'slice' }
     own = { attempt: status.cutover!.startedAt, fence: lease.fence }
     const fenced = underFence(context, own)
-    if (status.cutover!.endedAt === undefined) await bringOver(fenced, status.cutover!, lease, target)
-    await tellCutOver(fenced)
-    return { next: 'finished' }
+    await using kept = keepSessions(fenced)
+    try {
+      if (status.cutover!.endedAt === undefined) await bringOver(fenced, kept, status.cutover!, lease, target)
+      await tellCutOver(fenced)
+      return { next: 'finished' }
+    } catch (error) {
+      // Before the sessions are closed: that waits for a target which may not answer.
+      return await goBackOrThrow(context, error, own)
+    }
   } catch (error) {
-    if (context.draining.aborted || isLeaseLost(error) || (own === undefined && isBusy(error))) throw error
-    if (!(await callOff(context, error, own))) throw error
-    if (context.record.properties.migrationMode === 'Offline') throw error
-    return { next: 'slice' }
+    if (own !== undefined || isCode(error, 'Busy')) throw error
+    return await goBackOrThrow(context, error, undefined)
   }
+}
+
+async function goBackOrThrow(
+  context: DatabaseContext,
+  error: unknown,
+  own: Attempt | undefined,
+): Promise<{ next: 'slice' }> {
+  if (context.draining.aborted || isCode(error, 'LeaseLost') || !(await callOff(context, error, own))) throw error
+  if (context.record.properties.migrationMode === 'Offline') throw error
+  return { next: 'slice' }
 }
 
 async function bringOver(
   context: DatabaseContext,
+  kept: KeptSessions,
   cutover: CutoverReport,
   lease: Lease,
   target: Connection,
 ): Promise<void> {
   const steps = cutoverSteps(context, target, lease, cutover.startedAt)
-  await using kept = keepSessions(context)
   try {
     if (cutover.decidedAt === undefined) {
       const back = wantsWayBack(context)
@@ -90,7 +104,7 @@ async function goForwards(
     })
     await refillUnloggedTables(context, steps, lease, target)
   } catch (error) {
-    if (!context.draining.aborted && !isLeaseLost(error)) await tellHeldUp(context, error)
+    if (!context.draining.aborted && !isCode(error, 'LeaseLost')) await tellHeldUp(context, error)
     throw error
   }
 }
@@ -105,12 +119,8 @@ async function tellHeldUp(context: DatabaseContext, error: unknown): Promise<voi
   }
 }
 
-function isLeaseLost(error: unknown): boolean {
-  return error instanceof MigrationError && error.code === 'LeaseLost'
-}
-
-function isBusy(error: unknown): boolean {
-  return error instanceof MigrationError && error.code === 'Busy'
+function isCode(error: unknown, code: string): boolean {
+  return error instanceof MigrationError && error.code === code
 }
 
 async function finish(context: DatabaseContext, steps: CutoverSteps): Promise<void> {

@@ -1,5 +1,6 @@
 import { SESSION_START, type Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
+import { endSession } from '../replicate/apply/apply-session.ts'
 import type { Side } from '../store/secrets.ts'
 
 /** Sessions of each side that are opened beforehand and kept: a comparison takes two pairs. */
@@ -26,6 +27,8 @@ export interface KeptSessions extends AsyncDisposable {
   context: DatabaseContext
   /** Opens them before they are needed. */
   open(): Promise<void>
+  /** Ends something else together with them: not before a cutover that has failed is called off. */
+  use<T extends AsyncDisposable>(resource: T): T
 }
 
 /** One that nobody has, once it is as new. */
@@ -42,6 +45,7 @@ interface Idle {
 export function keepSessions(context: DatabaseContext): KeptSessions {
   const idle: Record<Side, Idle[]> = { source: [], target: [] }
   let ended = false
+  const others = new AsyncDisposableStack()
 
   const connect = (side: Side, purpose: string): Promise<Connection> =>
     side === 'source' ? context.source(purpose) : context.target(purpose)
@@ -89,10 +93,12 @@ export function keepSessions(context: DatabaseContext): KeptSessions {
         }),
       )
     },
+    use: (resource) => others.use(resource),
     async [Symbol.asyncDispose]() {
       ended = true
+      await others.disposeAsync()
       const rest = [...idle.source.splice(0), ...idle.target.splice(0)]
-      await Promise.allSettled(rest.map(({ ready, session }) => ready.then(() => session.end())))
+      await Promise.all(rest.map(({ session }) => endSession(session)))
     },
   }
 }

@@ -5,6 +5,7 @@ import { copyUnfollowedTables } from '../load/copy-unfollowed-tables.ts'
 import type { CutoverSteps } from './cutover-steps.ts'
 
 const STEP = 'unfollowed tables'
+const MARK = 'create unlogged table if not exists pgflex.unlogged_copy (attempt text primary key)'
 
 /**
  * Copies the tables that are not followed, and marks that in a table which is unlogged as well: a crash of the target
@@ -30,6 +31,7 @@ export async function refillUnloggedTables(
 ): Promise<void> {
   const filled = await steps.detail<{ tables: number }>(STEP)
   if (filled === undefined || filled.tables === 0) return
+  await target.query(MARK)
   const { rows } = await target.query('select from pgflex.unlogged_copy where attempt = $1', [steps.attempt])
   if (rows.length > 0) return
   await fill(context, steps.attempt, lease, target)
@@ -48,7 +50,7 @@ async function fill(
 ): Promise<{ tables: number; rows: number }> {
   const copied = await copyUnfollowedTables(context, lease)
   if (copied.tables > 0) {
-    await target.query('create unlogged table if not exists pgflex.unlogged_copy (attempt text primary key)')
+    await target.query(MARK)
     await target.query('insert into pgflex.unlogged_copy values ($1) on conflict do nothing', [attempt])
   }
   return copied

@@ -79,7 +79,7 @@ export async function startStatementRelay(
 }
 
 /** Passes bytes on, or keeps them for later. */
-function gate(to: Socket): { write(bytes: Buffer): void; close(): void; open(): void } {
+function gate(to: Socket): { write: (bytes: Buffer) => void; close: () => void; open: () => void } {
   let kept: Buffer[] | undefined
   const send = (bytes: Buffer): void => {
     if (to.writable) to.write(bytes)

@@ -65,18 +65,19 @@ const CANCEL_POLL_MS = 50
 async function main({ folder, key, database }: MigrationPlace): Promise<void> {
   process.on('disconnect', () => process.exit())
   const documents = fileDocuments(join(folder, 'documents'))
+  const tell = (line: string): void => void process.send!(line)
   const cancel = new AbortController()
   const timer = setInterval(() => {
     void readRecord(documents, key).then((record) => {
-      if (record && isAsked(record, 'cancel', database)) cancel.abort(new Error('It was cancelled.'))
+      if (!record || !isAsked(record, 'cancel', database) || cancel.signal.aborted) return
+      cancel.abort(new Error('It was cancelled.'))
+      tell('cancelled')
     })
   }, CANCEL_POLL_MS)
   const open = async (draining: AbortSignal): Promise<DatabaseContext> => {
     const surroundings = { documents, secrets: fileSecrets(join(folder, 'secrets')), log: silentLogger, draining }
     return { ...databaseContext(await serverContext(surroundings, key), database), sliceMs: SLICE_MS }
   }
-  const tell = (line: string): void => void process.send!(line)
-
   async function activity(stage: Stage): Promise<Stage> {
     const canceled = cancel.signal.aborted
     if (stage === 'end' || canceled) {

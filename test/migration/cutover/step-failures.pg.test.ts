@@ -18,9 +18,9 @@ afterAll(async () => {
 interface Failure {
   /** The step before which it is broken; default: the one that fails. */
   before?: string
-  spoil(database: CutoverCase): Promise<unknown>
+  spoil: (database: CutoverCase) => Promise<unknown>
   /** Nothing where following again mends it. */
-  mend?(database: CutoverCase): Promise<unknown>
+  mend?: (database: CutoverCase) => Promise<unknown>
   told: RegExp
   /** Where following stops as well until it is mended. */
   stopsFollowing?: boolean
@@ -130,26 +130,40 @@ async function eventsOf({ migration: { context } }: CutoverCase, name: string): 
   return events.filter(({ event }) => event === name).map(({ message }) => message)
 }
 
+async function expectCalledOff(database: CutoverCase, { told }: Failure): Promise<void> {
+  await database.expectCalledOff(told)
+}
+
+/** Called off, and what failed the step hinders the following as well. */
+async function expectStopped(database: CutoverCase, { told }: Failure): Promise<void> {
+  await vi.waitFor(
+    async () =>
+      expect(await database.status()).toMatchObject({
+        message: expect.stringMatching(told),
+        migrationState: 'WaitingForCutoverTrigger',
+      }),
+    { timeout: 60_000, interval: 20 },
+  )
+  expect((await database.status()).freeze).toBeUndefined()
+  await database.writers.untilMore()
+}
+
 test('a step that fails calls the cutover off, whichever it is, and the next one succeeds when it is mended', async () => {
   await using database = await prepareCase(pair, 'failing')
   const host = database.start()
   for (const [step, failure] of Object.entries(FAILURES)) {
     await spoil(database, step, failure)
-    if (failure.stopsFollowing) {
-      await vi.waitFor(async () => expect((await database.status()).message).toMatch(failure.told), { timeout: 30_000 })
-      await database.writers.untilMore()
-      await failure.mend!(database)
-    } else {
-      await database.expectCalledOff(failure.told)
-      await failure.mend?.(database)
-    }
+    await (failure.stopsFollowing === true ? expectStopped : expectCalledOff)(database, failure)
+    await failure.mend?.(database)
     expect((await eventsOf(database, 'CutoverCalledOff')).at(-1)).toMatch(failure.told)
     expect((await database.status()).migrationState).toBe('WaitingForCutoverTrigger')
   }
   for (const [step, failure] of Object.entries(FORWARDS)) {
     await spoil(database, step, failure)
     await vi.waitFor(async () => expect((await database.status()).message).toMatch(failure.told), { timeout: 30_000 })
-    await vi.waitFor(() => expect(host.log.filter((line) => failure.told.test(line)).length).toBeGreaterThan(2))
+    await vi.waitFor(() => expect(host.log.filter((line) => failure.told.test(line)).length).toBeGreaterThan(2), {
+      timeout: 30_000,
+    })
     // Told once, however often it is tried.
     expect(await eventsOf(database, 'CutoverHeldUp')).toEqual([expect.stringMatching(failure.told)])
     expect((await database.status()).cutover?.decidedAt).toBeDefined()
@@ -159,4 +173,30 @@ test('a step that fails calls the cutover off, whichever it is, and the next one
   // A step that is new fails this test until it has a failure of its own.
   expect([...Object.keys(FAILURES), ...Object.keys(FORWARDS)]).toEqual(STEPS)
   expect([...database.watch.statements.keys()].toSorted()).toEqual(STEPS.toSorted())
-}, 180_000)
+}, 300_000)
+
+const CANCELLED =
+  process.env['PGFLEX_CUTOVER_STEPS'] !== undefined ? [...Object.keys(FAILURES), ...Object.keys(FORWARDS)] : ['compare']
+
+test.each(CANCELLED)(
+  'a database that is cancelled in the step "%s" of its cutover is writable on the source',
+  async (step) => {
+    await using database = await prepareCase(pair, `cancelled_${CANCELLED.indexOf(step)}`)
+    const reached = database.watch.stopAt(step, 'unrecorded')
+    await database.ask()
+    const host = database.start()
+    await reached
+    await database.ask('cancel')
+    // It is noticed while the step is under way.
+    await vi.waitFor(() => expect(host.log).toContain('cancelled'), { timeout: 30_000, interval: 20 })
+    database.release()
+    await vi.waitFor(
+      async () => expect(await database.status()).toMatchObject({ phase: 'Ended', migrationState: 'Canceled' }),
+      { timeout: 60_000, interval: 20 },
+    )
+    await database.writers.untilMore()
+    expect(host.log).not.toContain('cutover: finished')
+    expect(await database.onSource('select from pg_replication_slots where database = current_database()')).toEqual([])
+  },
+  120_000,
+)
