@@ -70,6 +70,8 @@ async function writePlan(
           planned.map(({ ranges }) => ranges),
         ],
       )
+      // It is asked for a few of ten thousand tables, again and again.
+      await target.query('analyze pgflex.table_copy')
       await markStepDone(target, STEP, { tables: planned.length })
     }
     await target.query('commit')

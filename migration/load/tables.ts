@@ -63,8 +63,14 @@ export async function listTables(
   filter: TableFilter,
   only?: readonly TableName[],
 ): Promise<SourceTable[]> {
-  // attgenerated is new in PostgreSQL 12, attidentity and relispartition in 10: read through JSON, they are just
-  // absent before. Tables have an access method since 12.
+  const { rows: servers } = await connection.query<{ version: string }>(
+    `select current_setting('server_version_num') as version`,
+  )
+  const version = Number(servers[0]!.version)
+  // Columns of the catalogs that are there from some version on. To ask for them through to_jsonb(), which passes over
+  // those that are missing, takes as long as all the rest of this query.
+  const since = (major: number, expression: string, before: string): string =>
+    version >= major * 10_000 ? expression : before
   const { rows } = await connection.query<{ definition: string }>(
     `select json_build_object(
               'oid', c.oid::int8, 'schema', n.nspname, 'name', c.relname,
@@ -77,16 +83,16 @@ export async function listTables(
                   join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
                  where i.indrelid = c.oid and i.indisprimary and i.indnatts = 1
                    and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)),
-              'heap', coalesce(to_jsonb(c) ->> 'relam', '0') in ('0', '${HEAP_AM_OID}'),
+              'heap', ${since(12, `c.relam in (0, ${HEAP_AM_OID})`, 'true')},
               'unlogged', c.relpersistence = 'u',
-              'isPartition', coalesce((to_jsonb(c) ->> 'relispartition')::bool, false),
+              'isPartition', ${since(10, 'c.relispartition', 'false')},
               'columns', coalesce(
                 (select json_agg(json_build_object(
                           'name', a.attname,
                           'type', format_type(a.atttypid, a.atttypmod),
                           'builtin', case when t.oid < ${FIRST_NORMAL_OID} then t.typname end,
-                          'generated', coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '',
-                          'identity', coalesce(to_jsonb(a) ->> 'attidentity', '') <> '') order by a.attnum)
+                          'generated', ${since(12, `a.attgenerated <> ''`, 'false')},
+                          'identity', ${since(10, `a.attidentity <> ''`, 'false')}) order by a.attnum)
                    from pg_attribute a
                    join pg_type t on t.oid = a.atttypid
                   where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), '[]'))::text as definition

@@ -15,6 +15,9 @@ export type NewStatement = SchemaStatement & Partial<Pick<PlannedStatement, 'sta
 /** Rows of one INSERT. */
 const INSERT_ROWS = 1000
 
+/** Of fewer it does not matter how they are found. */
+const ANALYZED_ROWS = 500
+
 /**
  * Stores the statements of a section in their order, inside a transaction of the caller.
  *
@@ -47,6 +50,8 @@ export async function storeStatements(
       ],
     )
   }
+  // Else the planner takes a section for a few rows, and reads all of it for each record of what was done.
+  if (statements.length > ANALYZED_ROWS) await target.query('analyze pgflex.statement')
 }
 
 /** All statements of a section, in their order. */
