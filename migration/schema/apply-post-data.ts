@@ -110,7 +110,7 @@ async function runStage(
   const rules = postDataRules(await readTargetRoles(session))
   const ofStage = async (): Promise<PlannedStatement[]> =>
     (await readStatements(session, 'post-data')).filter(({ kind }) => stageOf(kind) === stage)
-  const schedule = await scheduleStage(session, stage, await readStatements(session, 'post-data'))
+  const schedule = await scheduleStage(session, stage)
   await runParallel(context, session, sessions, rules, async () => ({ transactions: schedule.parallel, more: false }))
   for (const batch of schedule.sequential) {
     if (context.draining.aborted) break
@@ -122,8 +122,9 @@ async function runStage(
   return postDataResult(await ofStage())
 }
 
-async function scheduleStage(session: Connection, stage: PostDataStage, all: PlannedStatement[]): Promise<Schedule> {
-  const open = all.filter(({ state, kind }) => state === 'pending' && stageOf(kind) === stage)
+async function scheduleStage(session: Connection, stage: PostDataStage): Promise<Schedule> {
+  const pending = await readStatements(session, 'post-data', { pending: true })
+  const open = pending.filter(({ kind }) => stageOf(kind) === stage)
   switch (stage) {
     case 'load':
       return scheduleLoad(open, {
@@ -134,6 +135,7 @@ async function scheduleStage(session: Connection, stage: PostDataStage, all: Pla
       const forced = await readForcedTables(session)
       // Within the downtime, and to measure every table takes its time.
       if (forced.size === 0) return scheduleCutover(open)
+      const all = await readStatements(session, 'post-data')
       const early = validationsBeforeRowSecurity(all, forced, await readRelationBytes(session), referencedTable)
       return scheduleCutover([...open, ...early.filter(({ state }) => state === 'pending')])
     }

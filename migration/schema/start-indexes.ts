@@ -27,7 +27,8 @@ export async function startIndexes(context: DatabaseContext): Promise<object> {
     await using sessions = await openSchemaSessions(context)
     const session = await sessions.open()
     const rules = postDataRules(await readTargetRoles(session))
-    const statistics = await readStatisticsObjects(session)
+    // They are made with the ANALYZE of their table, which they do not name as the others do.
+    const statistics = await readStatements(session, 'post-data', { pending: true, kind: 'STATISTICS' })
     const taken = new Set<number>()
     // ANALYZE of these reads what is below them, too, which may not be in yet: they wait for buildIndexes.
     const parents = await readDescendants(session)
@@ -57,13 +58,6 @@ export async function startIndexes(context: DatabaseContext): Promise<object> {
     if (!context.draining.aborted) throw error
   }
   return {}
-}
-
-/** They are made with the ANALYZE of their table, which they do not name as the others do. */
-async function readStatisticsObjects(session: Connection): Promise<PlannedStatement[]> {
-  return (await readStatements(session, 'post-data')).filter(
-    ({ kind, state }) => kind === 'STATISTICS' && state === 'pending',
-  )
 }
 
 /** What reads a table that is copied; see scheduleLoad in post-data-order.ts. All of a table comes at once. */

@@ -54,15 +54,22 @@ export async function storeStatements(
   if (statements.length > ANALYZED_ROWS) await target.query('analyze pgflex.statement')
 }
 
-/** All statements of a section, in their order. */
-export async function readStatements(target: Connection, section: DumpSection): Promise<PlannedStatement[]> {
+/**
+ * Statements of a section, in their order: all of them, or those that are pending. There may be fifty thousand, with
+ * their text.
+ */
+export async function readStatements(
+  target: Connection,
+  section: DumpSection,
+  { pending = false, kind }: { pending?: boolean; kind?: string } = {},
+): Promise<PlannedStatement[]> {
   const { rows } = await target.query<Record<string, string>>(
     `select position, kind, schema_name as "schemaName", object_name as "objectName", table_name as "tableName",
             sql, state, message
        from pgflex.statement
-      where section = $1
+      where section = $1 and (not $2::bool or state = 'pending') and ($3::text is null or kind = $3)
       order by pgflex.statement.position`,
-    [section],
+    [section, pending, kind ?? null],
   )
   return rows.map((row) => ({ ...row, position: Number(row['position']) }) as PlannedStatement)
 }

@@ -24,7 +24,6 @@ const TABLES = `
   comment on constraint to_parent on child is 'Told'`
 
 describe.each([
-  [13, 15],
   [13, 17],
   [15, 18],
 ])('from PostgreSQL %i to %i', (sourceMajor, targetMajor) => {
@@ -88,9 +87,11 @@ describe.each([
       `insert into parent values (1); insert into wide values (1), (5); insert into child values (1, 1), (101, 5)`,
     )
     const { failed } = await validateForeignKeys(migration.context)
-    expect(failed.map(({ message }) => message).join('\n')).toMatch(
-      /child(_21)?" violates foreign key constraint "to_parent"/,
-    )
+    const messages = failed.map(({ message }) => message)
+    expect(messages).toContainEqual(expect.stringMatching(/"child(_21)?" violates foreign key constraint "to_parent"/))
+    // Without a look at the rows, which would keep writers out.
+    if (targetMajor < 18)
+      expect(messages).toContainEqual(expect.stringMatching(/^not all of its partitions keep to it/))
     await using target = await pair.target.connect('broken')
     const { rows } = await target.query<{ table: string; name: string; valid: boolean }>(KEYS)
     expect(rows.filter(({ name, valid }) => name === 'to_wide' && valid).length).toBe(4)
