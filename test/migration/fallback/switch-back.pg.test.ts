@@ -73,6 +73,7 @@ test('after a switch back under load both sides are equal, and every acknowledge
     'drain',
     'unfollowed tables',
     'large objects',
+    'extension tables',
     'sequences',
     'compare',
     'check for late writes',
