@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startServerPair, type ServerPair } from '../../support/servers.ts'
-import { readEvents } from '../../../migration/store/migrations.ts'
+import { follow } from '../../../migration/replicate/follow.ts'
+import { readEvents, updateRecord } from '../../../migration/store/migrations.ts'
 import { startFollowing, type Following } from '../replicate/following.ts'
 import { startBackgroundProcess } from './background-process.ts'
 import { comparedInBackground, cutoverComparison, onTarget, statusOf } from './background.ts'
@@ -220,6 +221,32 @@ test('rows are marked and found again by keys of any type and text', async () =>
     ['public.big', 1],
     ['public.odd', 1],
   ])
+})
+
+test('a comparison that the user asks for goes first; the one in the background goes on after it', async () => {
+  await using following = await started('asked')
+  const { context } = following
+  const drain = new AbortController()
+  const slice = follow({ ...context, sliceMs: 60_000, draining: drain.signal })
+  const until = async (holds: () => Promise<boolean>): Promise<void> => {
+    while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  try {
+    await until(async () => (await statusOf(following)).comparison?.running === true)
+    const at = new Date().toISOString()
+    await updateRecord(context.documents, context.key, (record) => ({
+      ...record,
+      requests: { ...record.requests, verify: { [context.database]: { at } } },
+    }))
+    await until(async () => (await statusOf(following)).verification?.whileFollowing?.endedAt !== undefined)
+    const { verification, comparison } = await statusOf(following)
+    expect(verification).toMatchObject({ result: 'Equal', tables: 4, whileFollowing: { requestedAt: at } })
+    expect(comparison!.running).toBe(true)
+  } finally {
+    drain.abort()
+    await slice
+  }
+  expect(await comparedInBackground(following)).toMatchObject({ tablesCompared: 4 })
 })
 
 test('a killed host goes on with the comparison where it was, and no mark is lost', async () => {
