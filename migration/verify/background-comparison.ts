@@ -11,6 +11,7 @@ import {
   readComparedTables,
   readProgress,
   recordDefinitions,
+  recordLook,
 } from './compared-tables.ts'
 import { tableKey } from './compared-table.ts'
 import { readDefinitions } from './table-definition.ts'
@@ -53,6 +54,7 @@ export async function compareInBackground(
   const verification: Verification = { ...base, state, rest: REST }
   verification.kept = keptTables(verification)
   const ended = await verifyWhileFollowing(verification)
+  if (ended) await recordLook(control)
   await context.status({ comparison: { running: !ended, ...(await readProgress(control)) } })
   if (ended && state.report.tables > 0) return state
   // There was nothing to compare.

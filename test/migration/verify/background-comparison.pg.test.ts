@@ -167,7 +167,11 @@ test('a table is compared again in the background when more of it was changed th
   await following.app.query(`truncate token; insert into token values (md5('new')::uuid, 1)`)
   await following.catchUp()
   expect(await cutoverComparison(following)).toMatchObject({ atMarks: { tables: 3 }, whole: { tables: 2 } })
-  await onTarget(following, `update pgflex.compared_table set ended_at = ended_at - interval '11 minutes'`)
+  await onTarget(
+    following,
+    `update pgflex.compared_table set ended_at = ended_at - interval '11 minutes';
+     update pgflex.step set finished_at = finished_at - interval '11 minutes'`,
+  )
   await comparedInBackground(following)
   expect(await cutoverComparison(following)).toMatchObject({ atMarks: { tables: 4, rows: 0 }, whole: { tables: 1 } })
 })
