@@ -25,7 +25,7 @@ export async function follow(context: DatabaseContext): Promise<{ next: 'slice' 
     announced ||= await announceReady(context)
     const record = await readRecord(context.documents, context.key)
     if (!record) return false
-    verification.start(record, announced)
+    verification.start(record)
     return isAsked(record, 'cutover', context.database)
   })
   return { next: next === 'command' ? 'cutover' : next }

@@ -1,3 +1,5 @@
+import type { Connection } from '../connect.ts'
+import type { DatabaseContext } from '../context.ts'
 import { parseLsn } from '../lsn.ts'
 import { pause } from '../replicate/slice-report.ts'
 import {
@@ -9,6 +11,7 @@ import {
   readComparedTables,
   readProgress,
   recordDefinitions,
+  recordLook,
 } from './compared-tables.ts'
 import { tableKey } from './compared-table.ts'
 import { readDefinitions } from './table-definition.ts'
@@ -47,19 +50,23 @@ export async function compareInBackground(
 ): Promise<VerificationState | undefined> {
   const { context, control } = base
   const stored = await findVerification(control, BACKGROUND)
-  if (!stored && !(await isComparisonDue(control))) {
-    await context.status({ comparison: { running: false, ...(await readProgress(control)) } })
-    return undefined
-  }
   const state = stored ?? newVerification(BACKGROUND, new Date().toISOString())
   const verification: Verification = { ...base, state, rest: REST }
   verification.kept = keptTables(verification)
   const ended = await verifyWhileFollowing(verification)
+  if (ended) await recordLook(control)
   await context.status({ comparison: { running: !ended, ...(await readProgress(control)) } })
   if (ended && state.report.tables > 0) return state
   // There was nothing to compare.
   if (ended) await forgetVerification(control, BACKGROUND)
   return undefined
+}
+
+/** Whether there may be something to compare; if not, shows how it stands. */
+export async function isBackgroundDue(context: DatabaseContext, control: Connection): Promise<boolean> {
+  if ((await findVerification(control, BACKGROUND)) || (await isComparisonDue(control))) return true
+  await context.status({ comparison: { running: false, ...(await readProgress(control)) } })
+  return false
 }
 
 function keptTables(verification: Verification): KeptTables {

@@ -53,16 +53,28 @@ export async function readComparedTables(target: Connection): Promise<Map<string
   )
 }
 
+/** In pgflex.step: when it was last looked for tables that have to be compared again, which reads both catalogs. */
+const LOOK = 'look for tables to compare'
+
 /** Whether there may be something to compare that is not, by what the control schema alone says. */
 export async function isComparisonDue(target: Connection): Promise<boolean> {
   const { rows } = await target.query(
     `select from pgflex.table_copy t left join pgflex.compared_table c using (schema_name, table_name)
       where t.state = 'completed' and c.id is null
      union all
-     select from pgflex.compared_table having max(ended_at) < now() - make_interval(mins => ${AGAIN_MINUTES})
+     select where not exists (
+       select from pgflex.step where name = $1 and finished_at > now() - make_interval(mins => ${AGAIN_MINUTES}))
       limit 1`,
+    [LOOK],
   )
   return rows.length > 0
+}
+
+export async function recordLook(target: Connection): Promise<void> {
+  await target.query(
+    'insert into pgflex.step (name) values ($1) on conflict (name) do update set finished_at = excluded.finished_at',
+    [LOOK],
+  )
 }
 
 /**

@@ -2,8 +2,9 @@ import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { acquireLease } from '../control/lease.ts'
 import { isAsked, type MigrationRecord } from '../model/record.ts'
-import { updateRecord } from '../store/migrations.ts'
-import { BACKGROUND, compareInBackground } from './background-comparison.ts'
+import { canCutOver } from '../status.ts'
+import { readDatabaseStatus, updateRecord } from '../store/migrations.ts'
+import { BACKGROUND, compareInBackground, isBackgroundDue } from './background-comparison.ts'
 import {
   findVerification,
   forgetOthers,
@@ -43,8 +44,8 @@ export class VerificationAlongside implements AsyncDisposable {
     this.#context = context
   }
 
-  /** Begins what is to be done, if nothing is at work. @param caughtUp the target is not far behind */
-  start(record: MigrationRecord, caughtUp: boolean): void {
+  /** Begins what is to be done, if nothing is at work. */
+  start(record: MigrationRecord): void {
     const { database } = this.#context
     if (this.#isOver) return
     const asked = isAsked(record, 'verify', database) ? record.requests.verify![database]!.at : undefined
@@ -56,17 +57,26 @@ export class VerificationAlongside implements AsyncDisposable {
     if (asked !== undefined) {
       // What was interrupted is tried again in the next slice.
       if (this.#work?.requestedAt !== asked) this.#begin(asked)
-    } else if (caughtUp && !this.#looked && record.properties.pgflex.verify === 'Checksums') {
+    } else if (!this.#looked && record.properties.pgflex.verify === 'Checksums') {
       this.#looked = true
-      this.#begin(undefined)
+      void this.#beginCaughtUp(record)
     }
+  }
+
+  /** As long as the target is far behind, all would differ. */
+  async #beginCaughtUp(record: MigrationRecord): Promise<void> {
+    const { documents, key, database } = this.#context
+    const status = await readDatabaseStatus(documents, key, database).catch(() => undefined)
+    if (!status || !canCutOver(record, status)) this.#looked = false
+    else if (!this.#isOver && (!this.#work || this.#work.ended)) this.#begin(undefined)
   }
 
   #begin(requestedAt: string | undefined): void {
     const { database, log } = this.#context
     const work: Work = { requestedAt, stop: new AbortController(), ended: false }
     this.#work = work
-    this.#done = alongside(this.#context, work.stop.signal, (sessions) =>
+    const isDue = requestedAt === undefined ? isBackgroundDue : () => Promise.resolve(true)
+    this.#done = alongside(this.#context, work.stop.signal, isDue, (sessions) =>
       requestedAt === undefined ? compareAll(sessions) : compareOnDemand(sessions, requestedAt),
     )
       .catch((error: unknown) => {
@@ -89,6 +99,7 @@ export class VerificationAlongside implements AsyncDisposable {
 async function alongside(
   context: DatabaseContext,
   signal: AbortSignal,
+  isDue: (context: DatabaseContext, control: Connection) => Promise<boolean>,
   work: (sessions: Sessions) => Promise<void>,
 ): Promise<void> {
   await using leaseSession = await context.target('verify lease')
@@ -98,6 +109,7 @@ async function alongside(
   await using control = await context.target('verify control')
   // Found frozen, it stores nothing more.
   await lease.addSession(control)
+  if (!(await isDue(context, control))) return
   await using source = await context.source('verify')
   await using target = await context.target('verify')
   const stop = AbortSignal.any([signal, context.draining, lease.lost])

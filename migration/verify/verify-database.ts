@@ -75,11 +75,9 @@ async function compare(context: DatabaseContext): Promise<VerificationReport> {
 function describe({ mode, tables, rows, atMarks, whole }: VerificationReport): string {
   if (mode === 'None') return 'Nothing was compared.'
   if (!atMarks || !whole) return `${mode} of ${tables} tables with ${rows} rows.`
-  const before =
-    atMarks.tables === 0
-      ? ''
-      : `Of ${atMarks.tables} tables that had been compared before, the ${atMarks.rows} rows changed since; `
-  return `${before}${whole.tables} tables whole, with ${whole.rows} rows.`
+  const before = `Of ${atMarks.tables} tables that had been compared before, the ${atMarks.rows} rows changed since`
+  const rest = `${whole.tables} tables whole, with ${whole.rows} rows`
+  return `${[...(atMarks.tables > 0 ? [before] : []), ...(whole.tables > 0 || atMarks.tables === 0 ? [rest] : [])].join('; ')}.`
 }
 
 /** Which rows differ helps to find out why. Not to find it must not hide that they do. */

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startServerPair, type ServerPair } from '../../support/servers.ts'
-import { readEvents } from '../../../migration/store/migrations.ts'
+import { follow } from '../../../migration/replicate/follow.ts'
+import { readEvents, updateRecord } from '../../../migration/store/migrations.ts'
 import { startFollowing, type Following } from '../replicate/following.ts'
 import { startBackgroundProcess } from './background-process.ts'
 import { comparedInBackground, cutoverComparison, onTarget, statusOf } from './background.ts'
@@ -166,9 +167,90 @@ test('a table is compared again in the background when more of it was changed th
   await following.app.query(`truncate token; insert into token values (md5('new')::uuid, 1)`)
   await following.catchUp()
   expect(await cutoverComparison(following)).toMatchObject({ atMarks: { tables: 3 }, whole: { tables: 2 } })
-  await onTarget(following, `update pgflex.compared_table set ended_at = ended_at - interval '11 minutes'`)
+  await onTarget(
+    following,
+    `update pgflex.compared_table set ended_at = ended_at - interval '11 minutes';
+     update pgflex.step set finished_at = finished_at - interval '11 minutes'`,
+  )
   await comparedInBackground(following)
   expect(await cutoverComparison(following)).toMatchObject({ atMarks: { tables: 4, rows: 0 }, whole: { tables: 1 } })
+})
+
+test('rows are marked and found again by keys of any type and text', async () => {
+  await using following = await startFollowing(pair, 'keys', {
+    ddl: `
+      create type mood as enum ('so so', 'fine');
+      create domain code as varchar(30);
+      create table odd (m mood, at timestamptz, bytes bytea, t code, c char(6), f float8, n numeric, a int[], v int,
+                        primary key (m, at, bytes, t, c, f, n, a));
+      create table indexed (id int primary key, b text not null, a bool not null, v int);
+      create unique index indexed_key on indexed (b, a);
+      alter table indexed replica identity using index indexed_key;
+      create table small (id smallint primary key, v int);
+      create table big (id bigint primary key, v int)`,
+    pgflex: { verify: 'Checksums' },
+  })
+  const { app } = following
+  await app.query(`
+    set time zone 'Asia/Kolkata'; set datestyle = 'SQL, DMY';
+    insert into odd
+    select m::mood, '2024-05-05 01:02:03.456789+02'::timestamptz + i * interval '1 day 1.000001 s', bytes::bytea, t, c,
+           f::float8, n::numeric, a::int[], i
+      from generate_series(1, 30) i,
+           (values ('so so', '\\x00ff', 'a''b"c\\d,{e}', 'x', '0.1', '1.10', '{1,NULL}'),
+                   ('fine', '', 'NULL', '', '1e-300', 'NaN', '{}'),
+                   ('fine', '\\x5c', 'ü €', ' y', 'Infinity', '-0.000', '{{1},{2}}')) as k (m, bytes, t, c, f, n, a);
+    insert into indexed select i, case i % 3 when 0 then 'NULL' else 'b "' || i end || i, i % 2 = 0, 0 from generate_series(1, 60) i;
+    insert into small select i, 0 from generate_series(-32768, 32767, 500) i;
+    insert into small values (32767, 0);
+    insert into big values (-9223372036854775808, 0), (9223372036854775807, 0), (9007199254740993, 0), (-1, 0), (0, 0)`)
+  expect(await comparedInBackground(following)).toMatchObject({ tables: 4, tablesCompared: 4 })
+  await app.query(`
+    update odd set v = -v where v % 3 = 0;
+    update indexed set v = 1 where id % 3 = 0;
+    update indexed set b = 'moved' where id = 7;
+    update small set v = 1 where id in (-32768, 32767, 232);
+    update big set v = 1 where id <> 0`)
+  expect(await cutoverComparison(following)).toMatchObject({
+    result: 'Equal',
+    atMarks: { tables: 4, rows: 30 + 20 + 1 + 3 + 4 },
+    whole: { tables: 0 },
+  })
+  await onTarget(
+    following,
+    `update odd set v = 0 where v = -30 and t = 'NULL'; update big set v = 0 where id = 9007199254740993`,
+  )
+  const { differences } = await cutoverComparison(following)
+  expect(differences.map(({ table, rows }) => [table, rows!.length])).toEqual([
+    ['public.big', 1],
+    ['public.odd', 1],
+  ])
+})
+
+test('a comparison that the user asks for goes first; the one in the background goes on after it', async () => {
+  await using following = await started('asked')
+  const { context } = following
+  const drain = new AbortController()
+  const slice = follow({ ...context, sliceMs: 60_000, draining: drain.signal })
+  const until = async (holds: () => Promise<boolean>): Promise<void> => {
+    while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  try {
+    await until(async () => (await statusOf(following)).comparison?.running === true)
+    const at = new Date().toISOString()
+    await updateRecord(context.documents, context.key, (record) => ({
+      ...record,
+      requests: { ...record.requests, verify: { [context.database]: { at } } },
+    }))
+    await until(async () => (await statusOf(following)).verification?.whileFollowing?.endedAt !== undefined)
+    const { verification, comparison } = await statusOf(following)
+    expect(verification).toMatchObject({ result: 'Equal', tables: 4, whileFollowing: { requestedAt: at } })
+    expect(comparison!.running).toBe(true)
+  } finally {
+    drain.abort()
+    await slice
+  }
+  expect(await comparedInBackground(following)).toMatchObject({ tablesCompared: 4 })
 })
 
 test('a killed host goes on with the comparison where it was, and no mark is lost', async () => {

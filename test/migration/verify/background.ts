@@ -9,7 +9,7 @@ import type { Following } from '../replicate/following.ts'
 const SLICE_MS = 60_000
 
 /** Follows until the comparison in the background has ended. */
-export async function comparedInBackground(following: Following): Promise<BackgroundComparison> {
+export async function comparedInBackground(following: Pick<Following, 'context'>): Promise<BackgroundComparison> {
   const { context } = following
   await context.status({ comparison: undefined })
   const drain = new AbortController()
@@ -31,7 +31,7 @@ export async function comparedInBackground(following: Following): Promise<Backgr
   }
 }
 
-export async function statusOf({ context }: Following) {
+export async function statusOf({ context }: Pick<Following, 'context'>) {
   return await readDatabaseStatus(context.documents, context.key, context.database)
 }
 
@@ -47,7 +47,7 @@ export async function cutoverComparison(following: Following): Promise<Verificat
 }
 
 /** Runs SQL on the target, as somebody who has no business there. */
-export async function onTarget({ context }: Following, sql: string): Promise<void> {
+export async function onTarget({ context }: Pick<Following, 'context'>, sql: string): Promise<void> {
   await using target = await context.target('test')
   await target.query(`set search_path = public; ${sql}`)
 }
