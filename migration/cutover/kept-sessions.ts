@@ -1,5 +1,6 @@
 import { SESSION_START, type Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
+import { endSession } from '../replicate/apply/apply-session.ts'
 import type { Side } from '../store/secrets.ts'
 
 /** Sessions of each side that are opened beforehand and kept: a comparison takes two pairs. */
@@ -92,7 +93,7 @@ export function keepSessions(context: DatabaseContext): KeptSessions {
     async [Symbol.asyncDispose]() {
       ended = true
       const rest = [...idle.source.splice(0), ...idle.target.splice(0)]
-      await Promise.allSettled(rest.map(({ ready, session }) => ready.then(() => session.end())))
+      await Promise.allSettled(rest.map(({ session }) => endSession(session)))
     },
   }
 }
