@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import type { DatabaseContext } from '../context.ts'
 import { MigrationError } from '../errors.ts'
 import { formatLsn, type Lsn } from '../lsn.ts'
@@ -7,6 +8,9 @@ import { lateWrites } from './late-writers.ts'
 
 /** s; how long the drain may take beyond the latency that a cutover may begin with. */
 const DRAIN_ALLOWANCE = 60
+
+/** ms for a slice to end: it waits for both servers. One that goes on applies nothing that is not to be applied. */
+const END_MS = 2_000
 
 /** Follows the source through the freeze, up to the end. */
 export interface Drain extends AsyncDisposable {
@@ -61,7 +65,7 @@ export function beginDrain(context: DatabaseContext): Drain {
   return {
     async near(lsn) {
       const { promise: late, resolve } = Promise.withResolvers<'late'>()
-      const timer = setTimeout(() => resolve('late'), seconds * 1000)
+      const timer = globalThis.setTimeout(() => resolve('late'), seconds * 1000)
       try {
         while (reached < lsn) {
           const first = await Promise.race([moved.promise, slice, late])
@@ -85,7 +89,8 @@ export function beginDrain(context: DatabaseContext): Drain {
     async [Symbol.asyncDispose]() {
       // A large transaction may be arriving: it is left for later.
       over.abort()
-      await slice.catch(() => {})
+      // Whoever calls the cutover off lets writes in after this; a target may not answer at all.
+      await Promise.race([slice.catch(() => {}), setTimeout(END_MS, undefined, { ref: false })])
       await stream?.[Symbol.asyncDispose]()
     },
   }
@@ -107,7 +112,7 @@ export async function drain(context: DatabaseContext, until: Lsn): Promise<numbe
     if (slice.reason === 'reached') return changes
     context.draining.throwIfAborted()
     if (Date.now() > deadline) throw tooSlow(until, seconds)
-    if (slice.reason === 'busy') await new Promise((resolve) => setTimeout(resolve, 200))
+    if (slice.reason === 'busy') await setTimeout(200)
   }
 }
 
