@@ -5,6 +5,7 @@ import { errorText, MigrationError } from '../errors.ts'
 import { copyLargeObjectsAgain } from '../load/large-objects.ts'
 import { formatLsn, parseLsn, type Lsn } from '../lsn.ts'
 import { findUnfollowedTables } from '../replicate/unfollowed-tables.ts'
+import { carryNewSequences } from '../replicate/new-tables/carry-new-sequences.ts'
 import { replicateSlice } from '../replicate/replicate-slice.ts'
 import { replanStatements } from '../replicate/schema-change/replan-statements.ts'
 import { applyPostData } from '../schema/apply-post-data.ts'
@@ -137,6 +138,9 @@ async function bringAcross(
   await steps.run('sequences', async () => {
     await using source = await context.source('sequences')
     await using sequences = await context.target('sequences')
+    // A copy of this that stands still loses the session to its successor.
+    await lease.addSession(sequences)
+    if (online) await carryNewSequences(context, source, sequences)
     return await copySequencesOnce(source, sequences, lease)
   })
   await steps.run('compare', () => verifyDatabase(context))
@@ -145,7 +149,6 @@ async function bringAcross(
 
 /** What setval does stays: a copy that stood still must not set back a sequence that the application uses by now. */
 async function copySequencesOnce(source: Connection, target: Connection, lease: Lease): Promise<object> {
-  await lease.addSession(target)
   await target.query('begin')
   await checkFence(target, lease)
   const copied = await copySequences(source, target)
