@@ -81,6 +81,8 @@ async function bringRest(context: DatabaseContext, steps: CutoverSteps, lease: L
   await steps.run('sequences', async () => {
     await using source = await context.source('sequences')
     await using target = await context.target('sequences')
+    // A copy of this that stands still loses the session to its successor.
+    await lease.addSession(target)
     if (context.record.properties.migrationMode === 'Online') await carryNewSequences(context, source, target)
     return await copySequencesOnce(source, target, lease)
   })
@@ -89,7 +91,6 @@ async function bringRest(context: DatabaseContext, steps: CutoverSteps, lease: L
 
 /** What setval does stays: a copy that stood still must not set back a sequence that the application uses by now. */
 async function copySequencesOnce(source: Connection, target: Connection, lease: Lease): Promise<object> {
-  await lease.addSession(target)
   await target.query('begin')
   await checkFence(target, lease)
   const copied = await copySequences(source, target)

@@ -95,6 +95,22 @@ test.each(['sent', 'not sent'])(
   120_000,
 )
 
+test('a copy that stands still before it sets a sequence does not set it back under the application', async () => {
+  await using database = await prepareCase(pair, 'late_sequence')
+  const reached = database.watch.stopAtStatement('target', /setval/)
+  await database.ask()
+  const copy = database.start()
+  await reached
+  copy.child.kill('SIGSTOP')
+  await database.onTarget(`update pgflex.lease set expires_at = now() - interval '1 s'`)
+  database.start()
+  await database.expectCutOver()
+  database.release()
+  copy.child.kill('SIGCONT')
+  await vi.waitFor(() => expect(copy.log.length).toBeGreaterThan(0), WAIT)
+  await database.expectStillCutOver()
+}, 120_000)
+
 test('a database that has been cut over has succeeded, also when it was cancelled before its end', async () => {
   await using database = await prepareCase(pair, 'too_late')
   const { context } = database.migration

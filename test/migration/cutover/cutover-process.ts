@@ -50,7 +50,7 @@ export function startCutoverProcess({ folder, context }: TestMigration): Cutover
   }
 }
 
-export function stageOf(folder: string): Stage {
+function stageOf(folder: string): Stage {
   const file = join(folder, 'stage')
   return existsSync(file) ? (readFileSync(file, 'utf8') as Stage) : 'follow'
 }

@@ -22,7 +22,7 @@ export const WRITERS_DDL = `
   create table sold (ticket bigint primary key, client int not null);
   create materialized view totals as select client, count(*) as entries from entry group by client`
 
-export const CLIENTS = [1, 2, 3]
+const CLIENTS = [1, 2, 3]
 
 /** Clients that write all the time, on the source first and on the target when they are told to move there. */
 export interface Writers extends AsyncDisposable {
