@@ -36,7 +36,7 @@ export interface CutoverSteps {
   detail<T>(name: CutoverStep): Promise<T | undefined>
   /** All that are done, in order, those of earlier calls among them. */
   done(): Promise<CutoverReport['steps']>
-  /** Waits until nothing is being written into the status any more. */
+  /** Waits until the status tells of all that are done. */
   told(): Promise<void>
 }
 
@@ -71,16 +71,33 @@ export function cutoverSteps(
     })
 
   let telling: Promise<void> | undefined
-  let isTold = true
+  // An earlier call may have died before it had told.
+  let isTold = false
   async function tell(): Promise<void> {
     while (!isTold) {
       isTold = true
       const steps = await done()
+      const end = (await known()).get('take LSN')?.detail as { lsn: string } | undefined
       await context.status((status) =>
         // Called off meanwhile, it must not come back: the next attempt would take its steps as done.
-        status.cutover?.startedAt === attempt ? { ...status, cutover: { ...status.cutover, steps } } : status,
+        status.cutover?.startedAt === attempt
+          ? { ...status, cutover: { ...status.cutover, ...(end ? { endLsn: end.lsn } : {}), steps } }
+          : status,
       )
     }
+  }
+  /** What cannot be shown is no reason to stop. */
+  function startTelling(): Promise<void> {
+    telling ??= tell()
+      .catch((error: unknown) => {
+        isTold = false
+        context.log.warn('The steps of the cutover could not be shown', {
+          database: context.database,
+          error: errorText(error),
+        })
+      })
+      .finally(() => (telling = undefined))
+    return telling
   }
 
   return {
@@ -96,20 +113,14 @@ export function cutoverSteps(
       await record(target, lease, prefix + name, step)
       ;(await known()).set(name, step)
       isTold = false
-      telling ??= tell()
-        .catch((error: unknown) =>
-          context.log.warn('The steps of the cutover could not be shown', {
-            database: context.database,
-            error: errorText(error),
-          }),
-        )
-        .finally(() => (telling = undefined))
+      void startTelling()
     },
     async detail<T>(name: CutoverStep) {
       return (await known()).get(name)?.detail as T | undefined
     },
     async told() {
       await telling
+      if (!isTold) await startTelling()
     },
   }
 }
