@@ -175,8 +175,8 @@ test('a step that fails calls the cutover off, whichever it is, and the next one
   expect([...database.watch.statements.keys()].toSorted()).toEqual(STEPS.toSorted())
 }, 300_000)
 
-const CANCELLED =
-  process.env['PGFLEX_CUTOVER_STEPS'] !== undefined ? [...Object.keys(FAILURES), ...Object.keys(FORWARDS)] : ['compare']
+/** One that only goes forwards is no longer cancelled: see call-off.pg.test.ts. */
+const CANCELLED = process.env['PGFLEX_CUTOVER_STEPS'] === undefined ? ['compare'] : Object.keys(FAILURES)
 
 test.each(CANCELLED)(
   'a database that is cancelled in the step "%s" of its cutover is writable on the source',

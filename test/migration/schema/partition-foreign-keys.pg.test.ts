@@ -90,8 +90,8 @@ describe.each([
     const messages = failed.map(({ message }) => message)
     expect(messages).toContainEqual(expect.stringMatching(/"child(_21)?" violates foreign key constraint "to_parent"/))
     // Without a look at the rows, which would keep writers out.
-    if (targetMajor < 18)
-      expect(messages).toContainEqual(expect.stringMatching(/^not all of its partitions keep to it/))
+    const ofAll = messages.filter((message) => message.startsWith('not all of its partitions keep to it'))
+    expect(ofAll.length).toBe(targetMajor < 18 ? 1 : 0)
     await using target = await pair.target.connect('broken')
     const { rows } = await target.query<{ table: string; name: string; valid: boolean }>(KEYS)
     expect(rows.filter(({ name, valid }) => name === 'to_wide' && valid).length).toBe(4)
