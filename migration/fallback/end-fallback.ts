@@ -9,10 +9,13 @@ import { dropPublicationAndSlot } from '../replicate/replication-slot.ts'
 import { restoreIdentityColumns } from '../schema/identity-columns.ts'
 import { id } from '../sql.ts'
 import { reversed } from './reversed-context.ts'
-import { removeBackSchema } from './way-back.ts'
+import { dropBackSlot, removeBackSchema } from './way-back.ts'
 
 /** ms; how long an old server that cannot be reached may hold up the end; after that, what remains there is told. */
 const CLEANUP_LIMIT_MS = 10 * 60_000
+
+/** For identity columns; tried again until {@link CLEANUP_LIMIT_MS} is over. */
+const LOCK_TIMEOUT = '1s'
 
 /**
  * Ends the way back, used or not: slot and publications on the new server, then the control schema on the old one, then
@@ -35,7 +38,7 @@ export async function endFallback(context: DatabaseContext, failure?: string): P
   // An attempt to switch back that ended with a failure that no waiting mends has let nobody in.
   if (before.cutover?.decidedAt === undefined) await letWritesIn(back)
   // For as long as it takes: a slot that nobody reads fills the disk of the server that is in use.
-  await dropPublicationAndSlot(back)
+  await dropBackSlot(context)
   if (context.draining.aborted) return { finished: false }
 
   const late = Date.now() - Date.parse(before.endedOn!) > CLEANUP_LIMIT_MS
@@ -66,7 +69,10 @@ async function endServerSide(context: DatabaseContext): Promise<void> {
 
 async function restoreIdentity(back: DatabaseContext): Promise<void> {
   await using old = await connectIfThere(back)
-  if (old && (await controlSchemaOwner(old)) === back.key) await restoreIdentityColumns(old)
+  if (!old || (await controlSchemaOwner(old)) !== back.key) return
+  // After a switch back, applications are at work there: they must not queue up behind us.
+  await old.query(`set lock_timeout = '${LOCK_TIMEOUT}'`)
+  await restoreIdentityColumns(old)
 }
 
 async function told(context: DatabaseContext, failure: string | undefined, remains: string[]): Promise<void> {

@@ -7,7 +7,6 @@ import { letWritesIn } from '../cutover/freeze-source.ts'
 import { errorText, MigrationError } from '../errors.ts'
 import { ofWayBack } from '../model/fallback.ts'
 import type { DatabaseStatus } from '../model/status.ts'
-import { restoreIdentityColumns } from '../schema/identity-columns.ts'
 import { updateRecord } from '../store/migrations.ts'
 import { reversed } from './reversed-context.ts'
 
@@ -70,7 +69,7 @@ async function underLease(context: DatabaseContext, { attempt, decided, old, lea
     lease.lost.throwIfAborted()
     await decide(back, attempt)
   }
-  await steps.run('identity columns', () => restoreIdentityColumns(old))
+  // Identity columns are made as they were after it: a reader on the old server may hold that up.
   await steps.run('let writes in', () => letWritesIn(context))
 }
 

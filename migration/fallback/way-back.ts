@@ -11,13 +11,15 @@ import { checkFence, type Lease } from '../control/lease.ts'
 import { takeEndLsn } from '../cutover/end-lsn.ts'
 import { connectIfThere } from '../cutover/target-if-there.ts'
 import { errorText, MigrationError, sqlState } from '../errors.ts'
-import { listTables } from '../load/tables.ts'
+import { listTableNames, type ListedTable, type TableName } from '../load/tables.ts'
 import { formatLsn } from '../lsn.ts'
 import { fallbackIsOn } from '../model/fallback.ts'
 import { newDatabaseStatus } from '../model/status.ts'
 import { tableFilter } from '../model/table-filter.ts'
 import { sampleSource } from '../replicate/latency.ts'
 import { createPublicationAndSlot, dropPublicationAndSlot } from '../replicate/replication-slot.ts'
+import { readSourceDefinitions } from '../replicate/schema-change/source-definition.ts'
+import { storeShapes } from '../replicate/schema-change/table-shape.ts'
 import { sourceObjects } from '../replicate/slot-name.ts'
 import { readDatabaseStatus } from '../store/migrations.ts'
 import { requireApplyRights } from './apply-rights.ts'
@@ -116,6 +118,11 @@ async function begin(context: DatabaseContext): Promise<object> {
   const { time } = await sampleSource(source)
   const lsn = formatLsn(await takeEndLsn(back))
   const tables = await tablesOfBoth(back, source, old)
+  // Not those of the time when the slot was made: the drain may have brought changes of tables since then.
+  const shapes = await readSourceDefinitions(
+    source,
+    tables.map(({ oid }) => Number(oid)),
+  )
   await old.query('set synchronous_commit = on')
   await old.query('begin')
   try {
@@ -134,6 +141,7 @@ async function begin(context: DatabaseContext): Promise<object> {
            from unnest($1::text[], $2::text[]) as t (schema_name, table_name)`,
         [tables.map(({ schema }) => schema), tables.map(({ name }) => name), lsn],
       )
+      await storeShapes(old, [...shapes.values()])
     }
     await old.query('commit')
   } catch (error) {
@@ -144,14 +152,11 @@ async function begin(context: DatabaseContext): Promise<object> {
 }
 
 /** They are as good as copied. One that only the new server has is a new table, and is taken along as such. */
-async function tablesOfBoth(
-  back: DatabaseContext,
-  source: Connection,
-  old: Connection,
-): Promise<{ schema: string; name: string }[]> {
+async function tablesOfBoth(back: DatabaseContext, source: Connection, old: Connection): Promise<ListedTable[]> {
   const filter = tableFilter(back.record.properties.pgflex)
-  const there = new Set((await listTables(old, filter)).map(({ schema, name }) => JSON.stringify([schema, name])))
-  return (await listTables(source, filter)).filter(({ schema, name }) => there.has(JSON.stringify([schema, name])))
+  const keyOf = ({ schema, name }: TableName): string => JSON.stringify([schema, name])
+  const there = new Set((await listTableNames(old, filter)).map(keyOf))
+  return (await listTableNames(source, filter)).filter((table) => there.has(keyOf(table)))
 }
 
 /**
@@ -163,7 +168,7 @@ export async function removeWayBack(context: DatabaseContext): Promise<void> {
   const back = reversed(context)
   const { phase } = await readDatabaseStatus(context.documents, back.key, context.database)
   if (phase === 'Queued') return
-  await dropPublicationAndSlot(back)
+  await dropBackSlot(context)
   await removeBackSchema(context)
   await back.status(() => newDatabaseStatus(context.database))
 }
@@ -176,6 +181,15 @@ export async function isWayBackOn(context: DatabaseContext): Promise<boolean> {
     [key, backKey(key)].map((one) => readDatabaseStatus(documents, one, database)),
   )
   return fallbackIsOn({ status: status!, back: back! })
+}
+
+/** Drops slot and publications on the new server; a database that has a slot cannot have been dropped. */
+export async function dropBackSlot(context: DatabaseContext): Promise<void> {
+  try {
+    await dropPublicationAndSlot(reversed(context))
+  } catch (error) {
+    if (!(error instanceof MigrationError && error.code === '603102')) throw error
+  }
 }
 
 /** Drops the control schema of the way back in the old source's database. */

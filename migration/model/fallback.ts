@@ -100,8 +100,9 @@ export function fallbacksOf(
   checkNames(record, names, 'databases')
   const named = names === undefined || names.length === 0 ? undefined : names
   const done = action === 'end' ? 'Ended' : 'SwitchedBack'
-  const chosen = all.filter(({ status, back }) =>
-    named === undefined ? fallbackState(back) !== undefined : named.includes(status.database),
+  const chosen = all.filter((one) =>
+    // Without names, what is over in another way is not meant.
+    named === undefined ? fallbackIsOn(one) || fallbackState(one.back) === done : named.includes(one.status.database),
   )
   const open = chosen.filter(({ back }) => fallbackState(back) !== done)
   const without = open.filter((one) => !fallbackIsOn(one) && one.status.phase === 'Ended')

@@ -59,7 +59,7 @@ test('the changes that the cutover itself brought are not brought back', async (
     rows: 'insert into t select g, 0 from generate_series(1, 50) g',
   })
   // Applied to the target after the slot of the way back is there: by the drain of the cutover.
-  await way.onSource('update t set v = v + 1; insert into t values (51, 1)')
+  await way.onSource('alter table t add column w int default 5; update t set v = v + 1; insert into t values (51, 1)')
   await way.cutOver()
   await way.onTarget('insert into t values (52, 1)')
   await way.expectEqual()
