@@ -2,10 +2,11 @@ import { startServerPair, type ServerPair } from '../test/support/servers.ts'
 
 /**
  * Settings of both servers, so that a measurement meets no checkpoint and no vacuum by chance. What costs a
- * migration its time stays as it is by default: fsync, full_page_writes, synchronous_commit.
+ * migration its time stays as it is by default: fsync, full_page_writes, synchronous_commit. shared_buffers is a
+ * quarter of 4 GB, the smallest flexible server with two cores.
  */
 const SETTINGS: Record<string, string> = {
-  shared_buffers: '256MB',
+  shared_buffers: '1GB',
   max_wal_size: '8GB',
   checkpoint_timeout: '1h',
   autovacuum: 'off',

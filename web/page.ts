@@ -24,7 +24,7 @@ if (arrived !== null) {
 }
 let selected = fragment.get('migration')
 
-async function request<T>(path: string, init: RequestInit = {}): Promise<T> {
+async function send(path: string, init: RequestInit = {}): Promise<Response> {
   const response = await fetch(`${path}${path.includes('?') ? '&' : '?'}${API}`, {
     ...init,
     headers: { 'x-functions-key': sessionStorage.getItem('key') ?? '', 'content-type': 'application/json' },
@@ -33,9 +33,13 @@ async function request<T>(path: string, init: RequestInit = {}): Promise<T> {
     element('sign-in').hidden = false
     throw new Error('The key is missing or wrong.')
   }
-  const body = (await response.json()) as T & Partial<ErrorBody>
-  if (!response.ok) throw new Error(body.error?.message ?? `HTTP ${response.status}`)
-  return body
+  if (response.ok) return response
+  const body = (await response.json()) as Partial<ErrorBody>
+  throw new Error(body.error?.message ?? `HTTP ${response.status}`)
+}
+
+async function request<T>(path: string, init?: RequestInit): Promise<T> {
+  return (await (await send(path, init)).json()) as T
 }
 
 function cell(text: string | HTMLElement): HTMLTableCellElement {
@@ -152,6 +156,16 @@ async function command(properties: Record<string, unknown>, question: string): P
   })
 }
 
+/** A tab cannot show it: a link carries no key, and a page made here is bound to the policy of this one. */
+async function downloadReport({ id, name }: Migration): Promise<void> {
+  const report = await (await send(`${id}/report?format=html`)).blob()
+  const a = document.createElement('a')
+  a.href = URL.createObjectURL(report)
+  a.download = `${name}-report.html`
+  a.click()
+  URL.revokeObjectURL(a.href)
+}
+
 async function refresh(): Promise<void> {
   const { value } = await request<MigrationList>(`${SERVER}/migrations?migrationListFilter=All`)
   element('sign-in').hidden = true
@@ -198,6 +212,10 @@ element('cutover').addEventListener('click', () => {
 })
 element('cancel').addEventListener('click', () => {
   void command({ cancel: 'True' }, `Cancel ${shown?.name ?? ''}? What is on the target so far stays there.`)
+})
+element('report').addEventListener('click', () => {
+  const migration = shown
+  if (migration) void guarded('refused', () => downloadReport(migration))
 })
 element('sign-in').addEventListener('submit', (event) => {
   event.preventDefault()

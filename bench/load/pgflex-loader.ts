@@ -41,11 +41,11 @@ export async function loadByPgflex(pair: ServerPair, options: PgflexOptions): Pr
     if ('error' in ended) throw new Error(`pgflex has failed: ${ended.error}`)
     // A profile is written at its very end.
     if (child.exitCode === null) await once(child, 'exit')
-    const { use, steps, width } = ended
+    const { use, steps, width, dataSeconds } = ended
     const about = `${width} copy activities; ${Object.entries(steps)
       .map(([name, step]) => `${name} ${step.seconds.toFixed(2)} s, ${Math.round(step.peakRssBytes / 1024 ** 2)} MB`)
       .join('; ')}`
-    return { loader: 'pgflex', seconds, dataSeconds: steps.data.seconds, own: use, about }
+    return { loader: 'pgflex', seconds, dataSeconds, own: use, about }
   } finally {
     signal.removeEventListener('abort', kill)
     kill()

@@ -32,9 +32,9 @@ export interface Step {
   peakRssBytes: number
 }
 export type Steps = Record<'schema' | 'slot' | 'plan' | 'data' | 'indexes' | 'constraints', Step>
-export type Ended = { use: Use; steps: Steps; width: number } | { error: string }
+export type Ended = { use: Use; steps: Steps; width: number; dataSeconds: number } | { error: string }
 
-async function load(context: DatabaseContext): Promise<{ steps: Steps; width: number }> {
+async function load(context: DatabaseContext): Promise<{ steps: Steps; width: number; dataSeconds: number }> {
   const steps: Partial<Steps> = {}
   const step = async <T>(name: keyof Steps, work: () => Promise<T>): Promise<T> => {
     const began = performance.now()
@@ -56,7 +56,16 @@ async function load(context: DatabaseContext): Promise<{ steps: Steps; width: nu
     const failed = results.flatMap((result) => result.failed)
     if (failed.length > 0) throw new Error(failed.map(({ object, message }) => `${object}: ${message}`).join('; '))
   })
-  return { steps: steps as Steps, width }
+  return { steps: steps as Steps, width, dataSeconds: await copySeconds(context) }
+}
+
+/** From the first table's beginning to the last one's end: indexes are built beside the data and after it. */
+async function copySeconds(context: DatabaseContext): Promise<number> {
+  await using target = await context.target('benchmark')
+  const { rows } = await target.query<{ seconds: string }>(
+    `select extract(epoch from max(ended_at) - min(started_at)) as seconds from pgflex.table_copy`,
+  )
+  return Number(rows[0]!.seconds)
 }
 
 /** As orchestrations/migrate-database.ts does it. */
@@ -76,10 +85,10 @@ async function run({ folder, key, database }: Begin): Promise<Ended> {
       log: silentLogger,
       draining: new AbortController().signal,
     }
-    const { steps, width } = await load(databaseContext(await serverContext(surroundings, key), database))
+    const { steps, width, dataSeconds } = await load(databaseContext(await serverContext(surroundings, key), database))
     const { user, system } = process.cpuUsage(before)
     const peakRssBytes = ownPeakBytes()
-    return { use: { userSeconds: user / 1e6, systemSeconds: system / 1e6, peakRssBytes }, steps, width }
+    return { use: { userSeconds: user / 1e6, systemSeconds: system / 1e6, peakRssBytes }, steps, width, dataSeconds }
   } catch (error) {
     return { error: errorText(error) }
   }

@@ -6,6 +6,7 @@ import { copyUnfollowedTables } from '../load/copy-unfollowed-tables.ts'
 import { copyLargeObjectsAgain } from '../load/large-objects.ts'
 import { formatLsn, parseLsn, type Lsn } from '../lsn.ts'
 import { findUnfollowedTables } from '../replicate/unfollowed-tables.ts'
+import { carryNewSequences } from '../replicate/new-tables/carry-new-sequences.ts'
 import { replicateSlice } from '../replicate/replicate-slice.ts'
 import { replanStatements } from '../replicate/schema-change/replan-statements.ts'
 import { applyPostData } from '../schema/apply-post-data.ts'
@@ -91,6 +92,7 @@ export async function bringAcross(
   await steps.run('sequences', async () => {
     await using source = await context.source('sequences')
     await using sequences = await context.target('sequences')
+    if (online) await carryNewSequences(context, source, sequences)
     return await copySequences(source, sequences)
   })
   await steps.run('compare', () => verifyDatabase(context))

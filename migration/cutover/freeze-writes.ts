@@ -2,6 +2,7 @@ import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { errorText, MigrationError, sqlState } from '../errors.ts'
 import { id, literal } from '../sql.ts'
+import { readFreezeObstacles } from './freeze-obstacles.ts'
 
 /** What the database had before the freeze: null when it had no setting of its own. */
 export interface FrozenFrom {
@@ -68,25 +69,11 @@ export async function freezeWrites(context: DatabaseContext): Promise<{ tolerate
 
 /** What a read-only default and ended sessions do not stop. */
 async function refuseOtherWriters(source: Connection): Promise<void> {
-  const { rows } = await source.query<{ what: string }>(`
-    select format('prepared transaction %L of %s: commit or roll back', gid, owner) as what
-      from pg_prepared_xacts
-     where database = current_database()
-    union all
-    select format('role %I has its own setting: alter role %I%s reset default_transaction_read_only;', r.rolname, r.rolname,
-                  case when s.setdatabase <> 0 then format(' in database %I', current_database()) end)
-      from pg_db_role_setting as s
-      join pg_roles           as r on r.oid = s.setrole
-     where s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
-       and exists (select from unnest(s.setconfig) as c where c ~* '^default_transaction_read_only=(off|false|no|0)$')`)
-  if (rows.length === 0) return
-  throw new MigrationError(
-    'WritersLeft',
-    `Writes on the source would still be let in: ${rows.map(({ what }) => what).join('; ')}.`,
-    {
-      hint: 'Mend that on the source, and cut over again.',
-    },
-  )
+  const obstacles = await readFreezeObstacles(source)
+  if (obstacles.length === 0) return
+  throw new MigrationError('WritersLeft', `Writes on the source would still be let in: ${obstacles.join('; ')}.`, {
+    hint: 'Mend that on the source, and cut over again.',
+  })
 }
 
 /**

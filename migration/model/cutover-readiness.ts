@@ -13,6 +13,7 @@ export interface ReadinessCheck {
     | 'tables followed'
     | 'identity of tables'
     | 'sequences'
+    | 'freeze'
     | 'comparison'
   ok: boolean
   message: string
@@ -37,6 +38,7 @@ export function cutoverReadiness(record: MigrationRecord, status: DatabaseStatus
     ['tables followed', tablesFollowed(status.cutoverFacts)],
     ['identity of tables', identity(record, status.cutoverFacts)],
     ['sequences', sequences(status.cutoverFacts)],
+    ['freeze', freeze(record, status.cutoverFacts)],
     ['comparison', comparison(record, status)],
   ]
   return checks.map(([check, [ok, message]]) => ({ check, ok, message }))
@@ -129,8 +131,29 @@ function sequences(facts: CutoverFacts | undefined): Check {
     ? [true, `All ${facts.sequences} sequences are on the target; cutover sets them.`]
     : [
         false,
-        `Missing on the target: ${counted(facts.missingSequences.count, 'sequence')} of ${facts.sequences}: ${listed(facts.missingSequences)}. What is missing can be made there by hand.`,
+        `Missing on the target: ${counted(facts.missingSequences.count, 'sequence')} of ${facts.sequences}: ${listed(facts.missingSequences)}. They are made there before the next slice of following, or can be made by hand.`,
       ]
+}
+
+function freeze(record: MigrationRecord, facts: CutoverFacts | undefined): Check {
+  if (!facts) return NOT_SEEN
+  const { freezeObstacles, longTransactions } = facts
+  if (freezeObstacles.count > 0)
+    return [
+      false,
+      `Writes on the source would still be let in after they are stopped: ${listed(freezeObstacles, '; ')}.`,
+    ]
+  if (longTransactions.count > 0)
+    return [
+      true,
+      record.properties.pgflex.writeFreeze === 'Automatic'
+        ? `The freeze ends every session, and rolls back ${counted(longTransactions.count, 'long transaction')}: ${listed(longTransactions)}.`
+        : `Wait for ${counted(longTransactions.count, 'long transaction')} before you cut over: ${listed(longTransactions)}.`,
+    ]
+  return [
+    true,
+    'No prepared transaction, no setting of a role, and no long transaction that our role can see stands against stopping the writes.',
+  ]
 }
 
 function comparison(record: MigrationRecord, { verification }: DatabaseStatus): Check {
@@ -153,7 +176,7 @@ function counted(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? '' : 's'}`
 }
 
-function listed({ count, names }: NamedObjects): string {
+function listed({ count, names }: NamedObjects, separator = ', '): string {
   const rest = count - names.length
-  return `${names.join(', ')}${rest > 0 ? ` and ${rest} more` : ''}`
+  return `${names.join(separator)}${rest > 0 ? ` and ${rest} more` : ''}`
 }

@@ -58,6 +58,10 @@ export interface CutoverFacts {
   /** Sequences of the source. */
   sequences: number
   missingSequences: NamedObjects
+  /** What would let writes in on the source in spite of a freeze, with what is to be done about it. */
+  freezeObstacles: NamedObjects
+  /** Transactions on the source that a freeze would end. */
+  longTransactions: NamedObjects
 }
 
 /** How many there are, and the first of them. */

@@ -1,7 +1,8 @@
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
+import { readFreezeObstacles, readLongTransactions } from '../cutover/freeze-obstacles.ts'
 import type { CutoverFacts, NamedObjects } from '../model/status.ts'
-import { tableFilter } from '../model/table-filter.ts'
+import { findSequences } from '../schema/owned-sequences.ts'
 import { stageOf } from '../schema/post-data-order.ts'
 import type { SchemaStatement } from '../schema/split.ts'
 import { objectTitle } from '../schema/statements.ts'
@@ -23,21 +24,17 @@ export async function readCutoverFacts(
   unfollowed: UnfollowedTables,
 ): Promise<CutoverFacts> {
   const objects = await readObjects(target)
-  const there = new Set((await readSequences(target)).map(keyOf))
-  const filter = tableFilter(context.record.properties.pgflex)
-  const sequences = (await readSequences(source)).filter(
-    ({ tableSchema, table }) => tableSchema === null || table === null || filter(tableSchema, table),
-  )
+  const { sequences, missing } = await findSequences(context, source, target)
   return {
     at: new Date().toISOString(),
     failedObjects: objects.failed,
     pendingObjects: objects.pending,
     unfollowed: named(unfollowed.added),
     withoutIdentity: named(await readWithoutIdentity(context, source)),
-    sequences: sequences.length,
-    missingSequences: named(
-      sequences.filter((sequence) => !there.has(keyOf(sequence))).map(({ schema, name }) => `${schema}.${name}`),
-    ),
+    sequences,
+    missingSequences: named(missing.map(({ schema, name }) => `${schema}.${name}`)),
+    freezeObstacles: named(await readFreezeObstacles(source)),
+    longTransactions: named(await readLongTransactions(source)),
   }
 }
 
@@ -80,32 +77,4 @@ async function readWithoutIdentity(context: DatabaseContext, source: Connection)
     [insertsPublication],
   )
   return rows.map(({ title }) => title)
-}
-
-interface OwnedSequence {
-  schema: string
-  name: string
-  /** The table of the column that it belongs to. */
-  tableSchema: string | null
-  table: string | null
-}
-
-const keyOf = ({ schema, name }: OwnedSequence): string => JSON.stringify([schema, name])
-
-/** Sequences of users, as the cutover carries them over (schema/sequences.ts), with the tables that they belong to. */
-async function readSequences(connection: Connection): Promise<OwnedSequence[]> {
-  const { rows } = await connection.query<OwnedSequence>(
-    `select n.nspname as schema, c.relname as name, tn.nspname as "tableSchema", t.relname as table
-       from pg_class     as c
-       join pg_namespace as n on n.oid = c.relnamespace
-       left join pg_depend    as d  on d.classid = 'pg_class'::regclass and d.objid = c.oid and d.refobjsubid > 0
-                                   and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i')
-       left join pg_class     as t  on t.oid = d.refobjid
-       left join pg_namespace as tn on tn.oid = t.relnamespace
-      where c.relkind = 'S' and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'pgflex')
-        and not exists (select from pg_depend as e
-                         where e.classid = 'pg_class'::regclass and e.objid = c.oid and e.deptype = 'e')
-      order by 1, 2`,
-  )
-  return rows
 }

@@ -2,7 +2,7 @@ import type { DatabaseContext } from '../context.ts'
 import { errorText, isTransient } from '../errors.ts'
 import { tableFilter } from '../model/table-filter.ts'
 import { id } from '../sql.ts'
-import { indexWidth, readServerLimits } from './index-width.ts'
+import { readIndexWidth } from './index-width.ts'
 
 /**
  * Collects statistics of every migrated table and materialized view that the role may analyze, largest first,
@@ -31,7 +31,7 @@ export async function analyzeTables(
     [changedOnly],
   )
   const queue = rows.filter(({ schema, name }) => filter(schema, name))
-  const { jobs } = indexWidth(await readServerLimits(session), context.record.properties.pgflex.indexJobs)
+  const { jobs } = await readIndexWidth(context, session)
   const warnings: string[] = []
   let tables = 0
   const work = async (): Promise<void> => {

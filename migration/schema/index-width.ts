@@ -1,4 +1,5 @@
 import type { Connection } from '../connect.ts'
+import type { DatabaseContext } from '../context.ts'
 
 /** How many indexes are built at a time, and with how much memory each, kB. */
 export interface IndexWidth {
@@ -18,17 +19,24 @@ export interface ServerLimits {
 }
 
 /**
- * shared_buffers stands for the size of the machine, a quarter of its memory on flexible server; half as much is
- * shared out among the jobs, unless the setting of the server is more already.
+ * How many indexes of one database are built at a time, and with how much memory each.
+ *
+ * shared_buffers stands for the size of the machine, a quarter of its memory on flexible server; as much again is
+ * shared out among the jobs of all databases, unless the setting of the server is more already: nobody else works
+ * on the target yet.
+ * https://learn.microsoft.com/azure/postgresql/server-parameters/param-resource-usage-memory
  */
-export function indexWidth(limits: ServerLimits, indexJobs: number | undefined): IndexWidth {
+export function indexWidth(
+  limits: ServerLimits,
+  { indexJobs, databases }: { indexJobs: number | undefined; databases: number },
+): IndexWidth {
   const most = Math.max(1, Math.floor(limits.freeConnections / 2))
   const jobs = Math.max(1, Math.min(indexJobs ?? DEFAULT_JOBS, most))
-  const share = Math.floor(limits.sharedBuffersKb / 2 / jobs)
+  const share = Math.floor(limits.sharedBuffersKb / (jobs * databases))
   return { jobs, maintenanceWorkMemKb: Math.max(limits.maintenanceWorkMemKb, Math.min(share, MAX_MEMORY_KB)) }
 }
 
-export async function readServerLimits(target: Connection): Promise<ServerLimits> {
+async function readServerLimits(target: Connection): Promise<ServerLimits> {
   const { rows } = await target.query<Record<'free' | 'buffers' | 'memory', string>>(
     `select current_setting('max_connections')::int - (select count(*) from pg_catalog.pg_stat_activity) as free,
             pg_size_bytes(current_setting('shared_buffers')) / 1024 as buffers,
@@ -36,4 +44,15 @@ export async function readServerLimits(target: Connection): Promise<ServerLimits
   )
   const { free, buffers, memory } = rows[0]!
   return { freeConnections: Number(free), sharedBuffersKb: Number(buffers), maintenanceWorkMemKb: Number(memory) }
+}
+
+/** The width for the database of this context, by the limits of its target. */
+export async function readIndexWidth(
+  { record: { properties } }: DatabaseContext,
+  target: Connection,
+): Promise<IndexWidth> {
+  return indexWidth(await readServerLimits(target), {
+    indexJobs: properties.pgflex.indexJobs,
+    databases: properties.dbsToMigrate.length,
+  })
 }

@@ -2,13 +2,17 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { sqlState } from '../errors.ts'
-import { indexWidth, readServerLimits } from './index-width.ts'
+import { readIndexWidth } from './index-width.ts'
 import { runStatements, type StatementRules } from './run-statements.ts'
 import { throwIfLost, type SchemaSessions } from './schema-session.ts'
 import type { PlannedStatement } from './statements.ts'
 
-/** ms; how soon it is seen that there is more to do: a look costs some 30 ms with 10,000 tables. */
-const LOOK_AGAIN_MS = 1000
+/**
+ * Looks for more to do cost a twentieth of the time, whatever their cost (1 ms with one table, some 30 ms with
+ * 10,000): what is ready waits no longer than it has to, ms.
+ */
+const LOOK_SHARE = 20
+const LOOK_AGAIN_MS = { least: 50, most: 1000 }
 
 /**
  * Runs transactions of post-data over several sessions, those in front first, until there are no more. The first
@@ -23,10 +27,7 @@ export async function runParallel(
   rules: StatementRules,
   look: () => Promise<{ transactions: PlannedStatement[][]; more: boolean }>,
 ): Promise<void> {
-  const { jobs, maintenanceWorkMemKb } = indexWidth(
-    await readServerLimits(main),
-    context.record.properties.pgflex.indexJobs,
-  )
+  const { jobs, maintenanceWorkMemKb } = await readIndexWidth(context, main)
   const queue: PlannedStatement[][] = []
   const idle: Connection[] = []
   const running = new Set<Promise<void>>()
@@ -39,8 +40,11 @@ export async function runParallel(
   }
   try {
     for (let more = true; !context.draining.aborted;) {
+      let pauseMs = 0
       if (more) {
+        const began = performance.now()
         const found = await look()
+        pauseMs = Math.min(Math.max((performance.now() - began) * LOOK_SHARE, LOOK_AGAIN_MS.least), LOOK_AGAIN_MS.most)
         queue.push(...found.transactions)
         more = found.more
       }
@@ -55,7 +59,7 @@ export async function runParallel(
         running.add(run)
       }
       if (running.size === 0 && !more) return
-      const pause = more ? [sleep(LOOK_AGAIN_MS, undefined, { signal: context.draining }).catch(() => {})] : []
+      const pause = more ? [sleep(pauseMs, undefined, { signal: context.draining }).catch(() => {})] : []
       await Promise.race([...running, ...pause])
     }
   } finally {

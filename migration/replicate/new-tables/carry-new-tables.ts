@@ -10,6 +10,7 @@ import { applyPostData } from '../../schema/apply-post-data.ts'
 import { reportPostData } from '../../schema/report-post-data.ts'
 import { endOwnWalsender } from '../replication-slot.ts'
 import { sourceObjects } from '../slot-name.ts'
+import { carryNewSequences } from './carry-new-sequences.ts'
 import { failedStep, findNewTables, type NewTables } from './find-new-tables.ts'
 import { makeTables, UNFINISHED } from './make-tables.ts'
 import { publishAgain, publishTables, transactionsEnded } from './publish-tables.ts'
@@ -39,6 +40,10 @@ export async function carryNewTables(context: DatabaseContext): Promise<boolean>
   await using source = await context.source('new tables')
   await using target = await context.target('new tables')
   const found = await findNewTables(context, source, target, RETRY_SECONDS)
+  await carryNewSequences(context, source, target).catch((error: unknown) => {
+    // It is tried again before the next slice; the readiness names what is missing, and the cutover insists on it.
+    context.log.warn('New sequences could not be made', { database: context.database, error: errorText(error) })
+  })
   const isNew = found.tables.length + found.partitioned.length > 0
   if (!isNew && !(await isStepDone(target, UNFINISHED))) return true
   // The lease of a slice: none runs meanwhile, here or elsewhere. If one does, it is not our turn.

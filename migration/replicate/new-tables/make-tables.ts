@@ -1,24 +1,23 @@
 import type { Connection } from '../../connect.ts'
 import type { DatabaseContext } from '../../context.ts'
 import { checkFence, type Lease } from '../../control/lease.ts'
-import { errorText, isTransient, MigrationError, sqlState } from '../../errors.ts'
+import { MigrationError } from '../../errors.ts'
 import type { TableName } from '../../load/tables.ts'
 import { tableFilter } from '../../model/table-filter.ts'
-import { skipReason, withRightOnSchema } from '../../schema/apply-pre-data.ts'
 import { isOfUser, readConstraintTarget } from '../../schema/apply-post-data.ts'
 import { splitConstraints } from '../../schema/constraint-statements.ts'
 import { dumpTables } from '../../schema/dump-tables.ts'
 import { loosenNewIdentityColumns } from '../../schema/identity-columns.ts'
 import { skipLeftOut } from '../../schema/left-out.ts'
-import { readTargetRoles, type TargetRoles } from '../../schema/roles.ts'
+import { readTargetRoles } from '../../schema/roles.ts'
 import { openSchemaSessions } from '../../schema/schema-session.ts'
-import type { SchemaStatement } from '../../schema/split.ts'
-import { objectTitle, storeStatements } from '../../schema/statements.ts'
+import { storeStatements } from '../../schema/statements.ts'
 import { id } from '../../sql.ts'
 import { readSourceDefinitions } from '../schema-change/source-definition.ts'
 import { storeShapes } from '../schema-change/table-shape.ts'
 import type { NewTables } from './find-new-tables.ts'
 import { skipInheritedIndexes } from './inherited-indexes.ts'
+import { runNewStatement } from './run-new-statement.ts'
 
 /** What has not been finished, in pgflex.step: the indexes of new tables. */
 export const UNFINISHED = 'new tables'
@@ -54,7 +53,7 @@ export async function makeTables(
     for (const schema of new Set(all.map((table) => table.schema))) {
       await session.query(`create schema if not exists ${id(schema)}`)
     }
-    for (const statement of preData) await runStatement(session, statement, roles)
+    for (const statement of preData) await runNewStatement(session, statement, roles)
     await forgetStatements(session, all)
     const kept = skipLeftOut(postData, tableFilter(context.record.properties.pgflex))
     const planned = await skipInheritedIndexes(source, session, all, kept)
@@ -73,32 +72,6 @@ export async function makeTables(
   } catch (error) {
     await session.query('rollback').catch(() => {})
     throw error
-  }
-}
-
-/** Owners, grants and comments that can't be had are no reason to go without the table. */
-async function runStatement(session: Connection, statement: SchemaStatement, roles: TargetRoles): Promise<void> {
-  if (skipReason(statement, roles) !== undefined) return
-  let text = statement.sql
-  for (;;) {
-    try {
-      await session.query(`savepoint statement;\n${text};\nrelease savepoint statement`)
-      return
-    } catch (error) {
-      if (isTransient(error) || sqlState(error) === undefined) throw error
-      await session.query('rollback to savepoint statement')
-      const again = text === statement.sql ? withRightOnSchema(statement, error) : undefined
-      if (again !== undefined) {
-        text = again
-        continue
-      }
-      if (/^(OWNER OF|COMMENT ON|SECURITY LABEL ON|ACL ON) /.test(statement.kind)) return
-      throw new MigrationError(
-        'NewTableFailed',
-        `${objectTitle(statement)} could not be made on the target: ${errorText(error)}`,
-        { hint: 'Make there what it needs (a type, a function, an extension).', target: 'target', cause: error },
-      )
-    }
   }
 }
 

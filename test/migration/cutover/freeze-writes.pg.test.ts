@@ -1,6 +1,7 @@
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { takeEndLsn } from '../../../migration/cutover/end-lsn.ts'
+import { readLongTransactions } from '../../../migration/cutover/freeze-obstacles.ts'
 import { freezeWrites, readFreezeSetting, unfreezeWrites } from '../../../migration/cutover/freeze-writes.ts'
 import { parseLsn } from '../../../migration/lsn.ts'
 import {
@@ -119,6 +120,17 @@ test('what would still let writes in is named: prepared transactions and setting
   await admin.query(`alter role ${APP_USER} in database shop reset default_transaction_read_only`)
   await freezeWrites(migration.context)
   await unfreezeWrites(migration.context, { previous: null })
+})
+
+test('a transaction that has run for a while is named, and no other session', async () => {
+  await using admin = await pair.source.connect('shop')
+  await using app = await application()
+  await using idle = await application()
+  await idle.query('select')
+  await app.query(`set application_name = 'night batch'; begin; select`)
+  const { rows } = await app.query<{ pid: number }>('select pg_backend_pid() as pid')
+  expect(await readLongTransactions(admin, 0)).toEqual([`${APP_USER} night batch (pid ${rows[0]!.pid}), 0 min`])
+  expect(await readLongTransactions(admin)).toEqual([])
 })
 
 test('background processes of the server do not stand in the way', async () => {

@@ -14,6 +14,8 @@ const FACTS: CutoverFacts = {
   withoutIdentity: NONE,
   sequences: 3,
   missingSequences: NONE,
+  freezeObstacles: NONE,
+  longTransactions: NONE,
 }
 
 function ready(change: Partial<DatabaseStatus> = {}): DatabaseStatus {
@@ -43,6 +45,7 @@ it('a database that has all is ready, and says so of each thing', () => {
     'tables followed: Every table of the source is followed.',
     'identity of tables: Every row of every table that is followed can be identified.',
     'sequences: All 3 sequences are on the target; cutover sets them.',
+    'freeze: No prepared transaction, no setting of a role, and no long transaction that our role can see stands against stopping the writes.',
     'comparison: Nothing has been compared yet; cutover compares (Checksums), and is called off where the sides differ.',
   ])
 })
@@ -57,6 +60,7 @@ it('nothing is taken for granted before it has been seen', () => {
     'tables followed',
     'identity of tables',
     'sequences',
+    'freeze',
   ])
 })
 
@@ -129,5 +133,22 @@ it('is a part of the status of each database', () => {
   const resource = toResource(record(), server(), [ready(), ready({ database: 'b' })])
   expect(migrationSchema.parse(resource)).toEqual(resource)
   const { dbDetails } = resource.properties.currentStatus.currentSubStateDetails
-  expect(dbDetails['b']!.pgflex.readiness).toHaveLength(10)
+  expect(dbDetails['b']!.pgflex.readiness).toHaveLength(11)
+})
+
+it('what would let writes in all the same stands against the freeze', () => {
+  const freezeObstacles = { count: 2, names: ['prepared transaction a of b: commit or roll back', 'role c …'] }
+  expect(open(ready({ cutoverFacts: { ...FACTS, freezeObstacles } }))).toEqual({
+    freeze:
+      'Writes on the source would still be let in after they are stopped: prepared transaction a of b: commit or roll back; role c ….',
+  })
+})
+
+it.for([
+  ['Automatic', 'The freeze ends every session, and rolls back 1 long transaction: app (pid 7), 12 min.'],
+  ['Manual', 'Wait for 1 long transaction before you cut over: app (pid 7), 12 min.'],
+])('a long transaction is named, and what becomes of it: %s', ([writeFreeze, message]) => {
+  const cutoverFacts = { ...FACTS, longTransactions: { count: 1, names: ['app (pid 7), 12 min'] } }
+  const checks = cutoverReadiness(record({ pgflex: { writeFreeze } }), ready({ cutoverFacts }))!
+  expect(checks.find(({ check }) => check === 'freeze')).toEqual({ check: 'freeze', ok: true, message })
 })

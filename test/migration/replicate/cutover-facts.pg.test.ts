@@ -32,6 +32,8 @@ test('while following, what a cutover lacks is seen and told, and goes when it i
             ('post-data', 5, 'INDEX',         'public', 'd', 't', '', 'done')`,
   )
   await app.query('create unlogged table made (id int)')
+  await using admin = await pair.source.connect('lacking')
+  await admin.query('alter role app in database lacking set default_transaction_read_only = off')
   const facts = async (): Promise<unknown> => {
     const { cutoverFacts } = await readDatabaseStatus(context.documents, context.key, 'lacking')
     return cutoverFacts && { ...cutoverFacts, at: 'then' }
@@ -53,13 +55,16 @@ test('while following, what a cutover lacks is seen and told, and goes when it i
     withoutIdentity: { count: 1, names: ['public.keyless'] },
     sequences: 2,
     missingSequences: { count: 1, names: ['public.alone'] },
+    freezeObstacles: { count: 1, names: [expect.stringMatching(/^role .* has its own setting/)] },
+    longTransactions: { count: 0, names: [] },
   })
   const status = await readDatabaseStatus(context.documents, context.key, 'lacking')
   const open = cutoverReadiness(context.record, status)!.filter(({ ok }) => !ok)
   expect(open.map(({ check }) => check)).toEqual(
-    expect.arrayContaining(['indexes and constraints', 'tables followed', 'identity of tables', 'sequences']),
+    expect.arrayContaining(['indexes and constraints', 'tables followed', 'identity of tables', 'sequences', 'freeze']),
   )
 
+  await admin.query('alter role app in database lacking reset default_transaction_read_only')
   await app.query('drop table made; drop sequence alone; alter table keyless replica identity full')
   await target.query(`update pgflex.statement set state = 'done' where kind in ('INDEX', 'CONSTRAINT')`)
   const none = { count: 0, names: [] }
@@ -70,5 +75,7 @@ test('while following, what a cutover lacks is seen and told, and goes when it i
     withoutIdentity: none,
     sequences: 1,
     missingSequences: none,
+    freezeObstacles: none,
+    longTransactions: none,
   })
 })

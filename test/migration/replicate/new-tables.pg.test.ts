@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { follow } from '../../../migration/replicate/follow.ts'
+import { carryNewSequences } from '../../../migration/replicate/new-tables/carry-new-sequences.ts'
 import { findUnfollowedTables } from '../../../migration/replicate/unfollowed-tables.ts'
 import { readDatabaseStatus, readEvents } from '../../../migration/store/migrations.ts'
 import { APP_USER, startServerPair, type ServerPair } from '../../support/servers.ts'
@@ -59,6 +60,32 @@ describe.each([[15, 17]])('PostgreSQL %i to %i', (sourceMajor, targetMajor) => {
       `alter table a add w int default 7; insert into a (v) values ('four'); alter table p add w int; insert into p (at, w) values ('2024-04-04', 1)`,
     )
     await expectEqualBut(following, ['scratch_1'])
+  })
+
+  test('sequences that are made while following are made on the target, with the columns that they belong to', async () => {
+    await using following = await startFollowing(pair, 'counted', {
+      ddl: 'create table t (id int primary key, n int)',
+      pgflex: { excludeTables: ['public.scratch'] },
+    })
+    const { app, context } = following
+    await app.query(`create sequence alone increment 7 maxvalue 700 cycle; comment on sequence alone is 'seven';
+      create sequence of_t; alter sequence of_t owned by t.n; create table scratch (id serial); select nextval('alone')`)
+    await follow({ ...context, sliceMs: 100 })
+    const sequences = `select string_agg(c.relname || ' ' || seqincrement || ' ' || seqmax || ' ' || seqcycle
+                                           || ' ' || coalesce(obj_description(c.oid), '-')
+                                           || ' ' || coalesce(pg_get_serial_sequence('public.t', 'n') = 'public.' || c.relname, false), '; ' order by c.relname)
+                         from pg_sequence join pg_class as c on c.oid = seqrelid where c.relnamespace = 'public'::regnamespace`
+    expect(await following.onTarget(sequences)).toBe(
+      'alone 7 700 true seven false; of_t 1 9223372036854775807 false - true',
+    )
+    expect(
+      (await readEvents(context.documents, context.key)).filter(({ event }) => event === 'SequencesCarried'),
+    ).toEqual([
+      expect.objectContaining({ message: expect.stringContaining('sequence public.alone, sequence public.of_t') }),
+    ])
+    await using source = await context.source('test')
+    await using target = await context.target('test')
+    expect(await carryNewSequences(context, source, target)).toBe(0)
   })
 
   test('a table waits for transactions that have written to it before it was published', async () => {
