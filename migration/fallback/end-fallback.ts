@@ -6,7 +6,10 @@ import { connectIfThere } from '../cutover/target-if-there.ts'
 import { errorText, isTransient } from '../errors.ts'
 import { fallbackState } from '../model/fallback.ts'
 import { dropPublicationAndSlot } from '../replicate/replication-slot.ts'
+import { sourceObjects } from '../replicate/slot-name.ts'
 import { restoreIdentityColumns } from '../schema/identity-columns.ts'
+import { reportPostData } from '../schema/report-post-data.ts'
+import { validateForeignKeys } from '../schema/validate-foreign-keys.ts'
 import { id } from '../sql.ts'
 import { reversed } from './reversed-context.ts'
 import { dropBackSlot, removeBackSchema } from './way-back.ts'
@@ -54,6 +57,10 @@ export async function endFallback(context: DatabaseContext, failure?: string): P
   await part('Identity columns of the source may still be "by default" instead of "always"', () =>
     restoreIdentity(back),
   )
+  if (before.cutover?.decidedAt !== undefined) {
+    await part('Foreign keys of new tables were not all validated on the source', () => validateNewKeys(back))
+  }
+  if (context.draining.aborted) return { finished: false }
   await part('The schema pgflex may remain on the source', () => removeBackSchema(context))
   // Where the source was away when the migration ended.
   await part('The slot of the migration may remain on the source', () => dropPublicationAndSlot(context))
@@ -75,9 +82,18 @@ async function restoreIdentity(back: DatabaseContext): Promise<void> {
   await restoreIdentityColumns(old)
 }
 
+async function validateNewKeys(back: DatabaseContext): Promise<void> {
+  {
+    await using old = await connectIfThere(back)
+    if (!old || (await controlSchemaOwner(old)) !== back.key) return
+  }
+  await reportPostData(back, await validateForeignKeys(back))
+}
+
 async function told(context: DatabaseContext, failure: string | undefined, remains: string[]): Promise<void> {
   const back = reversed(context)
   const status = await back.status((current) => current)
+  const { slot } = sourceObjects(back.key, back.database)
   const name = id(context.database)
   const letIn = `alter database ${name} reset default_transaction_read_only;`
   const words =
@@ -91,7 +107,8 @@ async function told(context: DatabaseContext, failure: string | undefined, remai
     migrationState: failure === undefined ? 'Succeeded' : 'Failed',
     message,
     slot: undefined,
-    warnings: remains,
+    // What they say of the slot is over with it.
+    warnings: [...current.warnings.filter((warning) => !warning.includes(slot)), ...remains],
   }))
   await context.event({
     level: failure === undefined ? 'info' : 'error',

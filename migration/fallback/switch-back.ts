@@ -7,6 +7,8 @@ import { letWritesIn } from '../cutover/freeze-source.ts'
 import { errorText, MigrationError } from '../errors.ts'
 import { ofWayBack } from '../model/fallback.ts'
 import type { DatabaseStatus } from '../model/status.ts'
+import { applyPostData } from '../schema/apply-post-data.ts'
+import { reportPostData } from '../schema/report-post-data.ts'
 import { updateRecord } from '../store/migrations.ts'
 import { reversed } from './reversed-context.ts'
 
@@ -66,6 +68,10 @@ async function underLease(context: DatabaseContext, { attempt, decided, old, lea
   const steps = cutoverSteps(back, old, lease, attempt)
   if (!decided) {
     await bringAcross(back, steps, lease, old)
+    // Of tables that were made since the cutover; those of all others are there.
+    await steps.run('triggers and constraints', async () => {
+      await reportPostData(back, await applyPostData(back, 'cutover'))
+    })
     lease.lost.throwIfAborted()
     await decide(back, attempt)
   }

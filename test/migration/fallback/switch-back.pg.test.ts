@@ -75,6 +75,7 @@ test('after a switch back under load both sides are equal, and every acknowledge
     'sequences',
     'compare',
     'check for late writes',
+    'triggers and constraints',
     'let writes in',
   ])
   expect(cutover!.downtimeSeconds).toBeGreaterThan(0)
