@@ -14,7 +14,7 @@ import { refuseFailedObjects } from '../schema/failed-objects.ts'
 import { restoreIdentityColumns } from '../schema/identity-columns.ts'
 import { reportPostData } from '../schema/report-post-data.ts'
 import { copySequences } from '../schema/sequences.ts'
-import { beginWayBack, prepareWayBack, removeWayBack, wantsWayBack } from '../fallback/way-back.ts'
+import { beginWayBack, callOffWayBack, prepareWayBack, wantsWayBack } from '../fallback/way-back.ts'
 import { afterCutover } from '../model/after-cutover.ts'
 import { updateRecord } from '../store/migrations.ts'
 import { verifyDatabase } from '../verify/verify-database.ts'
@@ -161,7 +161,7 @@ async function drain(context: DatabaseContext, until: Lsn): Promise<number> {
 async function callOff(context: DatabaseContext, error: unknown): Promise<void> {
   const { freeze } = await context.status((status) => ({ ...status, cutover: undefined }))
   await letWritesIn(context)
-  await removeWayBack(context)
+  await callOffWayBack(context)
   await updateRecord(context.documents, context.key, (record) => {
     const { [context.database]: _, ...cutover } = record.requests.cutover
     return { ...record, requests: { ...record.requests, cutover } }

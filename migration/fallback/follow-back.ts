@@ -38,6 +38,11 @@ export async function followBack(context: DatabaseContext): Promise<{ next: Next
   return { next: next === 'command' ? ((await askedOf(context)) ?? 'slice') : next }
 }
 
-async function askedOf({ documents, key, database }: DatabaseContext): Promise<'switchBack' | 'end' | undefined> {
+/** What the user wants of the way back, as it is stored now. */
+export async function askedOf({
+  documents,
+  key,
+  database,
+}: DatabaseContext): Promise<'switchBack' | 'end' | undefined> {
   return (await readRecord(documents, key))?.requests.fallback?.[database]?.action
 }

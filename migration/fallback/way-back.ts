@@ -7,7 +7,7 @@ import {
   isStepDone,
   markStepDone,
 } from '../control/control-schema.ts'
-import { checkFence, type Lease } from '../control/lease.ts'
+import { acquireLease, checkFence, type Lease } from '../control/lease.ts'
 import { takeEndLsn } from '../cutover/end-lsn.ts'
 import { connectIfThere } from '../cutover/target-if-there.ts'
 import { errorText, MigrationError, sqlState } from '../errors.ts'
@@ -171,6 +171,30 @@ export async function removeWayBack(context: DatabaseContext): Promise<void> {
   await dropBackSlot(context)
   await removeBackSchema(context)
   await back.status(() => newDatabaseStatus(context.database))
+}
+
+/** {@link removeWayBack} of a cutover that is called off. The target may be away, which is no reason to go on with it. */
+export async function callOffWayBack(context: DatabaseContext): Promise<void> {
+  await removeWayBack(context).catch((error: unknown) => {
+    const { database, log } = context
+    log.warn('The way back could not be removed; it is tried again with each slice', {
+      database,
+      error: errorText(error),
+    })
+  })
+}
+
+/** Removes a way back that has outlived its cutover: its slot would keep WAL on the target for nobody. */
+export async function removeLeftWayBack(context: DatabaseContext): Promise<void> {
+  if (!wantsWayBack(context)) return
+  const { documents, key, database } = context
+  if ((await readDatabaseStatus(documents, backKey(key), database)).phase !== 'CreatingSlot') return
+  await using target = await context.target('way back')
+  // A copy of this activity that stood still until the next cutover is none that removes.
+  await using lease = await acquireLease(target, 'cutover')
+  if (!lease) return
+  const { cutover } = await readDatabaseStatus(documents, key, database)
+  if (cutover === undefined) await callOffWayBack(context)
 }
 
 /** Whether the database was cut over with a way back that has not ended. */

@@ -1,5 +1,6 @@
 import type { DatabaseContext } from '../context.ts'
 import { errorText } from '../errors.ts'
+import { removeLeftWayBack } from '../fallback/way-back.ts'
 import { isAsked } from '../model/record.ts'
 import { readRecord } from '../store/migrations.ts'
 import { VerificationAlongside } from '../verify/verification-alongside.ts'
@@ -16,6 +17,7 @@ const SLICE_MS = 30_000
  * @returns next: cutover when the user has asked for it, busy when another copy is at work, else slice
  */
 export async function follow(context: DatabaseContext): Promise<{ next: 'slice' | 'cutover' | 'busy' }> {
+  await removeLeftWayBack(context)
   await using verification = new VerificationAlongside(context)
   let announced = false
   const next = await followForASlice(context, async () => {

@@ -150,3 +150,24 @@ test('the old server that goes away while it is switched back to leaves the new 
     await pair.source.start()
   }
 })
+
+test('when the new server is lost, the end makes the old one whole, and goes on to wait for the slot', async () => {
+  await using way = await readyToCutOver(pair, 'lost', { ddl: WRITERS_DDL, rows: WRITERS_ROWS })
+  await way.cutOver()
+  await way.catchUp()
+  await pair.target.kill()
+  try {
+    await way.ask('switchBack')
+    expect(await switchBack(await way.context())).toEqual({ next: 'slice' })
+    await way.ask('end')
+    await expect(endFallback(await way.context())).rejects.toThrow(/source server/)
+    expect(await way.onSource(`select from pg_namespace where nspname = 'pgflex'`)).toEqual([])
+    expect(
+      await way.onSource(`select attidentity from pg_attribute where attrelid = 'entry'::regclass and attname = 'id'`),
+    ).toEqual([{ attidentity: 'a' }])
+  } finally {
+    await pair.target.start()
+  }
+  expect(await endFallback(await way.context())).toEqual({ finished: true })
+  expect(await leftOf(way)).toEqual([])
+})

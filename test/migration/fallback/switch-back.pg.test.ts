@@ -7,6 +7,7 @@ import { followBack } from '../../../migration/fallback/follow-back.ts'
 import { beginWayBack, prepareWayBack } from '../../../migration/fallback/way-back.ts'
 import { switchBack } from '../../../migration/fallback/switch-back.ts'
 import { fallbackState } from '../../../migration/model/fallback.ts'
+import { follow } from '../../../migration/replicate/follow.ts'
 import {
   readDatabaseStatus,
   readEvents,
@@ -170,7 +171,11 @@ test('the end leaves no slot, publication or schema on either side, and the old 
   await way.expectEqual()
   const { secrets, key } = way.migration.context
   expect(await secrets.get(passwordName(key, 'source'))).toBeDefined()
+  // A switch back that is not decided is called off by it.
   await way.ask('end')
+  await (await way.back()).status({ phase: 'CuttingOver', cutover: { startedAt: 'before', steps: [] } })
+  expect(await switchBack(await way.context())).toEqual({ next: 'slice' })
+  expect((await way.backStatus()).message).toContain('The end of the way back was asked for instead.')
   expect(await followBack(await way.context())).toEqual({ next: 'end' })
   expect(await endFallback(await way.context())).toEqual({ finished: true })
   expect(await leftOf(way)).toEqual([])
@@ -221,6 +226,22 @@ test('a way back that an attempt has left which died while it was called off is 
   await way.onTarget('insert into t (v) values (13)')
   await way.expectEqual()
   expect((await way.backStatus()).changes).toMatchObject({ inserts: 1, missed: 0 })
+})
+
+test('a way back that could not be removed when its cutover was called off is removed while following', async () => {
+  await using way = await readyToCutOver(pair, 'removed_later', { ddl: TABLES, rows: ROWS })
+  {
+    const context = await way.context()
+    await using target = await context.target('test')
+    await using leaseSession = await context.target('test')
+    await using lease = await acquireLease(leaseSession, 'cutover')
+    await prepareWayBack(context, 'an earlier attempt', lease!, target)
+    // It is left alone while a cutover is at work.
+    await follow(context)
+    expect((await leftOf(way)).filter((left) => left.startsWith('target: slot'))).toHaveLength(1)
+  }
+  await follow(await way.context())
+  expect((await leftOf(way)).filter((left) => /^target: (slot|pub)|^source: schema/.test(left))).toEqual([])
 })
 
 test('a cutover that is cancelled takes its way back with it', async () => {
