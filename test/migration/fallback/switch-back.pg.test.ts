@@ -16,7 +16,7 @@ import {
   updateRecord,
 } from '../../../migration/store/migrations.ts'
 import { passwordName } from '../../../migration/store/secrets.ts'
-import type { ServerPair } from '../../support/servers.ts'
+import { SOURCE_USER, type ServerPair } from '../../support/servers.ts'
 import { isFrozen, leftOf, readyToCutOver, startFallbackPair, type WithWayBack } from './cut-over.ts'
 import { CONSISTENT, startWriters, WRITERS_DDL, WRITERS_ROWS } from './writers.ts'
 
@@ -192,6 +192,15 @@ test('a cutover that is called off takes its way back with it, and the next one 
   await using way = await readyToCutOver(pair, 'called_off', { ddl: TABLES, rows: ROWS })
   await way.onTarget('delete from t where id = 5')
   const { documents, key } = way.migration.context
+  {
+    await using admin = await pair.source.connect()
+    await admin.query(`revoke set on parameter session_replication_role from ${SOURCE_USER}`)
+    expect(await cutoverDatabase(await way.context())).toEqual({ next: 'slice' })
+    await admin.query(`grant set on parameter session_replication_role to ${SOURCE_USER}`)
+    expect((await readDatabaseStatus(documents, key, 'called_off')).message).toContain(
+      `grant set on parameter session_replication_role to "${SOURCE_USER}";`,
+    )
+  }
   expect(await cutoverDatabase(await way.context())).toEqual({ next: 'slice' })
   expect((await readDatabaseStatus(documents, key, 'called_off')).message).toContain('public.t')
   expect((await leftOf(way)).filter((left) => /^target: (slot|pub)|^source: schema/.test(left))).toEqual([])
