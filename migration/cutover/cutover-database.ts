@@ -49,7 +49,7 @@ export async function cutoverDatabase(context: DatabaseContext): Promise<{ next:
     if (wantsWayBack(context))
       await steps.run('prepare way back', () => prepareWayBack(context, steps.attempt, lease, target))
     await bringAcross(context, steps, lease, target)
-    if (wantsWayBack(context)) await steps.run('begin way back', () => beginWayBack(context))
+    if (wantsWayBack(context)) await steps.run('begin way back', () => beginWayBack(context, steps.attempt))
   } catch (error) {
     if (context.draining.aborted || lease.lost.aborted || isLeaseLost(error)) throw error
     await callOff(context, error)

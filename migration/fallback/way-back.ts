@@ -7,7 +7,7 @@ import {
   isStepDone,
   markStepDone,
 } from '../control/control-schema.ts'
-import { acquireLease, checkFence, type Lease } from '../control/lease.ts'
+import { acquireLease, checkFence, leaseLost, type Lease } from '../control/lease.ts'
 import { takeEndLsn } from '../cutover/end-lsn.ts'
 import { connectIfThere } from '../cutover/target-if-there.ts'
 import { errorText, MigrationError, sqlState } from '../errors.ts'
@@ -105,12 +105,15 @@ function waitingAtMost(back: DatabaseContext): DatabaseContext {
  * committed before this place came from the old one, and what it commits after it is for the old one.
  *
  * Done once: somebody who stood still and comes here later, when applications write on the new server, changes nothing.
+ *
+ * @param attempt as in {@link prepareWayBack}
+ * @throws {MigrationError} LeaseLost when another attempt has begun
  */
-export function beginWayBack(context: DatabaseContext): Promise<object> {
-  return tellingSides(() => begin(context))
+export function beginWayBack(context: DatabaseContext, attempt: string): Promise<object> {
+  return tellingSides(() => begin(context, attempt))
 }
 
-async function begin(context: DatabaseContext): Promise<object> {
+async function begin(context: DatabaseContext, attempt: string): Promise<object> {
   const back = reversed(context)
   const { slot } = sourceObjects(back.key, back.database)
   await using old = await back.target('way back')
@@ -126,6 +129,8 @@ async function begin(context: DatabaseContext): Promise<object> {
   await old.query('set synchronous_commit = on')
   await old.query('begin')
   try {
+    // Each attempt has a control schema of its own: this copy may have stood still since an earlier one.
+    if (!(await isStepDone(old, preparedStep(attempt)))) throw leaseLost('cutover')
     const { rowCount } = await old.query('insert into pgflex.step (name) values ($1) on conflict (name) do nothing', [
       BEGUN,
     ])

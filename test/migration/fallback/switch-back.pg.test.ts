@@ -227,7 +227,7 @@ test('a way back that an attempt has left which died while it was called off is 
     await using leaseSession = await context.target('test')
     await using lease = await acquireLease(leaseSession, 'cutover')
     await prepareWayBack(context, 'an earlier attempt', lease!, target)
-    await beginWayBack(context)
+    await beginWayBack(context, 'an earlier attempt')
   }
   // Followed to the target since then: it would come back from the place of that attempt.
   await way.onSource('insert into t (v) values (11), (12)')
@@ -245,6 +245,8 @@ test('a way back that could not be removed when its cutover was called off is re
     await using leaseSession = await context.target('test')
     await using lease = await acquireLease(leaseSession, 'cutover')
     await prepareWayBack(context, 'an earlier attempt', lease!, target)
+    // A copy of the cutover that stood still since another attempt has nothing to say.
+    await expect(beginWayBack(context, 'another attempt')).rejects.toThrow('Another copy of this activity')
     // It is left alone while a cutover is at work.
     await follow(context)
     expect((await leftOf(way)).filter((left) => left.startsWith('target: slot'))).toHaveLength(1)
