@@ -83,6 +83,7 @@ test('columns and tables that are made on the new server are brought to the old 
       create table measured (id int, at date, primary key (id, at)) partition by range (at);
       create table measured_1 partition of measured for values from ('2026-01-01') to ('2026-02-01')`,
     rows: `insert into t values (1, 'a'); insert into measured values (1, '2026-01-05')`,
+    pgflex: { verify: 'Checksums' },
   })
   await way.cutOver()
   {
