@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { DatabaseContext } from '../context.ts'
 import { errorText, toFailure } from '../errors.ts'
 import type { DatabaseStatus } from '../model/status.ts'
-import { removeWayBack } from '../fallback/way-back.ts'
+import { callOffWayBack } from '../fallback/way-back.ts'
 import { readDatabaseStatus, updateRecord } from '../store/migrations.ts'
 import { mayCallOff, type Attempt } from './attempt.ts'
 import { letWritesIn } from './freeze-source.ts'
@@ -42,7 +42,7 @@ export async function callOff(context: DatabaseContext, error: unknown, own: Att
 export async function goBack(context: DatabaseContext): Promise<void> {
   const { calledOff } = await readDatabaseStatus(context.documents, context.key, context.database)
   if (calledOff === undefined || !(await insistOnLettingIn(context, calledOff))) return
-  await removeWayBack(context)
+  await callOffWayBack(context)
   await updateRecord(context.documents, context.key, (record) => {
     const { [context.database]: _, ...cutover } = record.requests.cutover
     return { ...record, requests: { ...record.requests, cutover } }

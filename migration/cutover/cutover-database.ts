@@ -79,7 +79,7 @@ async function bringOver(
       const back = wantsWayBack(context)
       if (back) await steps.run('prepare way back', () => prepareWayBack(context, steps.attempt, lease, target))
       await bringAcross(context, steps, lease, target, kept)
-      if (back) await steps.run('begin way back', () => beginWayBack(kept.context))
+      if (back) await steps.run('begin way back', () => beginWayBack(kept.context, steps.attempt))
       await decide(context)
     }
     await goForwards(kept.context, steps, lease, target)

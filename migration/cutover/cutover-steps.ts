@@ -4,7 +4,7 @@ import { leaseLost, type Lease } from '../control/lease.ts'
 import { errorText } from '../errors.ts'
 import type { CutoverReport } from '../model/status.ts'
 
-/** In their order. Which of them there are depends on the migration; the last two are those of a switch back. */
+/** In their order. Which of them there are depends on the migration; the last one is that of a switch back. */
 export const CUTOVER_STEPS = [
   'prepare way back',
   'check objects',
@@ -21,7 +21,6 @@ export const CUTOVER_STEPS = [
   'check for late writes',
   'begin way back',
   'triggers and constraints',
-  'identity columns',
   'let writes in',
 ] as const
 

@@ -6,6 +6,9 @@ import { readRecord } from '../store/migrations.ts'
 import { requireApplyRights } from './apply-rights.ts'
 import { reversed } from './reversed-context.ts'
 
+/** For identity columns, once: whoever reads the old server at that moment is not to be queued up behind us. */
+const LOCK_TIMEOUT = '10s'
+
 type Next = 'slice' | 'busy' | 'switchBack' | 'end'
 
 /**
@@ -28,12 +31,18 @@ export async function followBack(context: DatabaseContext): Promise<{ next: Next
     await using old = await back.target('way back')
     await requireApplyRights(old)
     // An UPDATE may set a GENERATED ALWAYS column to DEFAULT only. They are what they were when the way back ends.
+    await old.query(`set lock_timeout = '${LOCK_TIMEOUT}'`)
     await loosenIdentityColumns(old)
   }
   const next = await followForASlice(back, async () => (await askedOf(context)) !== undefined)
   return { next: next === 'command' ? ((await askedOf(context)) ?? 'slice') : next }
 }
 
-async function askedOf({ documents, key, database }: DatabaseContext): Promise<'switchBack' | 'end' | undefined> {
+/** What the user wants of the way back, as it is stored now. */
+export async function askedOf({
+  documents,
+  key,
+  database,
+}: DatabaseContext): Promise<'switchBack' | 'end' | undefined> {
   return (await readRecord(documents, key))?.requests.fallback?.[database]?.action
 }

@@ -7,9 +7,10 @@ import { letWritesIn } from '../cutover/freeze-source.ts'
 import { keepSessions } from '../cutover/kept-sessions.ts'
 import { errorText, MigrationError } from '../errors.ts'
 import { ofWayBack } from '../model/fallback.ts'
-import type { DatabaseStatus } from '../model/status.ts'
-import { restoreIdentityColumns } from '../schema/identity-columns.ts'
+import { applyPostData } from '../schema/apply-post-data.ts'
+import { reportPostData } from '../schema/report-post-data.ts'
 import { updateRecord } from '../store/migrations.ts'
+import { askedOf } from './follow-back.ts'
 import { reversed } from './reversed-context.ts'
 
 /**
@@ -21,17 +22,20 @@ import { reversed } from './reversed-context.ts'
  */
 export async function switchBack(context: DatabaseContext): Promise<{ next: 'finished' | 'slice' }> {
   const back = reversed(context)
-  // A second copy of this activity comes here also when all is over.
-  const { phase, cutover } = await back.status((status) =>
-    status.phase === 'CleaningUp' || status.phase === 'Ended' || !isWanted(context, status)
-      ? status
-      : {
-          ...status,
-          phase: 'CuttingOver',
-          message: undefined,
-          cutover: status.cutover ?? { startedAt: new Date().toISOString(), steps: [] },
-        },
-  )
+  const wanted = (await askedOf(context)) === 'switchBack'
+  const { phase, cutover } = await back.status((status) => {
+    // A second copy of this activity comes here also when all is over.
+    if (status.phase === 'CleaningUp' || status.phase === 'Ended') return status
+    const isBegun = status.cutover !== undefined
+    // The user wants another thing by now. One that is begun is called off below, unless it is decided.
+    if (!wanted && !isBegun) return { ...status, phase: 'Following' }
+    return {
+      ...status,
+      phase: 'CuttingOver',
+      message: undefined,
+      cutover: status.cutover ?? { startedAt: new Date().toISOString(), steps: [] },
+    }
+  })
   if (phase !== 'CuttingOver') return { next: cutover?.endedAt === undefined ? 'slice' : 'finished' }
   const attempt = cutover!.startedAt
   try {
@@ -51,11 +55,6 @@ export async function switchBack(context: DatabaseContext): Promise<{ next: 'fin
   return { next: 'finished' }
 }
 
-/** One that is decided goes on in any case. */
-function isWanted({ record, database }: DatabaseContext, { cutover }: DatabaseStatus): boolean {
-  return cutover?.decidedAt !== undefined || record.requests.fallback?.[database]?.action === 'switchBack'
-}
-
 interface Attempt {
   attempt: string
   decided: boolean
@@ -69,19 +68,32 @@ async function underLease(context: DatabaseContext, { attempt, decided, old, lea
   await using kept = keepSessions(back)
   try {
     if (!decided) {
+      await refuseUnwanted(context)
       await bringAcross(back, steps, lease, old, kept)
+      // Of tables that were made since the cutover; those of all others are there.
+      await steps.run('triggers and constraints', async () => {
+        await reportPostData(back, await applyPostData(back, 'cutover'))
+      })
       lease.lost.throwIfAborted()
-      await decide(back, attempt)
+      await decide(context, attempt)
     }
-    await steps.run('identity columns', () => restoreIdentityColumns(old))
+    // Identity columns are made as they were after it: a reader on the old server may hold that up.
     await steps.run('let writes in', () => letWritesIn(context))
   } finally {
     await steps.told()
   }
 }
 
-/** @throws {MigrationError} LeaseLost when another copy has called this attempt off */
-async function decide(back: DatabaseContext, attempt: string): Promise<void> {
+/** @throws {MigrationError} SwitchBackUnwanted */
+async function refuseUnwanted(context: DatabaseContext): Promise<void> {
+  if ((await askedOf(context)) === 'switchBack') return
+  throw new MigrationError('SwitchBackUnwanted', 'The end of the way back was asked for instead.')
+}
+
+/** @throws {MigrationError} SwitchBackUnwanted; LeaseLost when another copy has called this attempt off */
+async function decide(context: DatabaseContext, attempt: string): Promise<void> {
+  const back = reversed(context)
+  await refuseUnwanted(context)
   const { cutover } = await back.status((status) =>
     status.cutover?.startedAt === attempt
       ? { ...status, cutover: { ...status.cutover, decidedAt: new Date().toISOString() } }
@@ -107,7 +119,9 @@ async function callOff(context: DatabaseContext, attempt: string, error: unknown
   if (!ended) return false
   await letWritesIn(back)
   await updateRecord(context.documents, context.key, (record) => {
-    const { [context.database]: _, ...fallback } = record.requests.fallback ?? {}
+    const { [context.database]: asked, ...fallback } = record.requests.fallback ?? {}
+    // It may be another thing by now, and that stays.
+    if (asked?.action !== 'switchBack') return record
     return { ...record, requests: { ...record.requests, fallback } }
   })
   const hint = error instanceof MigrationError && error.hint !== undefined ? ` ${error.hint}` : ''

@@ -7,17 +7,19 @@ import {
   isStepDone,
   markStepDone,
 } from '../control/control-schema.ts'
-import { checkFence, type Lease } from '../control/lease.ts'
+import { acquireLease, checkFence, leaseLost, type Lease } from '../control/lease.ts'
 import { takeEndLsn } from '../cutover/end-lsn.ts'
 import { connectIfThere } from '../cutover/target-if-there.ts'
 import { errorText, MigrationError, sqlState } from '../errors.ts'
-import { listTables } from '../load/tables.ts'
+import { listTableNames, type ListedTable, type TableName } from '../load/tables.ts'
 import { formatLsn } from '../lsn.ts'
 import { fallbackIsOn } from '../model/fallback.ts'
 import { newDatabaseStatus } from '../model/status.ts'
 import { tableFilter } from '../model/table-filter.ts'
 import { sampleSource } from '../replicate/latency.ts'
 import { createPublicationAndSlot, dropPublicationAndSlot } from '../replicate/replication-slot.ts'
+import { readSourceDefinitions } from '../replicate/schema-change/source-definition.ts'
+import { storeShapes } from '../replicate/schema-change/table-shape.ts'
 import { sourceObjects } from '../replicate/slot-name.ts'
 import { readDatabaseStatus } from '../store/migrations.ts'
 import { requireApplyRights } from './apply-rights.ts'
@@ -103,12 +105,15 @@ function waitingAtMost(back: DatabaseContext): DatabaseContext {
  * committed before this place came from the old one, and what it commits after it is for the old one.
  *
  * Done once: somebody who stood still and comes here later, when applications write on the new server, changes nothing.
+ *
+ * @param attempt as in {@link prepareWayBack}
+ * @throws {MigrationError} LeaseLost when another attempt has begun
  */
-export function beginWayBack(context: DatabaseContext): Promise<object> {
-  return tellingSides(() => begin(context))
+export function beginWayBack(context: DatabaseContext, attempt: string): Promise<object> {
+  return tellingSides(() => begin(context, attempt))
 }
 
-async function begin(context: DatabaseContext): Promise<object> {
+async function begin(context: DatabaseContext, attempt: string): Promise<object> {
   const back = reversed(context)
   const { slot } = sourceObjects(back.key, back.database)
   await using old = await back.target('way back')
@@ -116,9 +121,16 @@ async function begin(context: DatabaseContext): Promise<object> {
   const { time } = await sampleSource(source)
   const lsn = formatLsn(await takeEndLsn(back))
   const tables = await tablesOfBoth(back, source, old)
+  // Not those of the time when the slot was made: the drain may have brought changes of tables since then.
+  const shapes = await readSourceDefinitions(
+    source,
+    tables.map(({ oid }) => Number(oid)),
+  )
   await old.query('set synchronous_commit = on')
   await old.query('begin')
   try {
+    // Each attempt has a control schema of its own: this copy may have stood still since an earlier one.
+    if (!(await isStepDone(old, preparedStep(attempt)))) throw leaseLost('cutover')
     const { rowCount } = await old.query('insert into pgflex.step (name) values ($1) on conflict (name) do nothing', [
       BEGUN,
     ])
@@ -134,6 +146,7 @@ async function begin(context: DatabaseContext): Promise<object> {
            from unnest($1::text[], $2::text[]) as t (schema_name, table_name)`,
         [tables.map(({ schema }) => schema), tables.map(({ name }) => name), lsn],
       )
+      await storeShapes(old, [...shapes.values()])
     }
     await old.query('commit')
   } catch (error) {
@@ -144,14 +157,11 @@ async function begin(context: DatabaseContext): Promise<object> {
 }
 
 /** They are as good as copied. One that only the new server has is a new table, and is taken along as such. */
-async function tablesOfBoth(
-  back: DatabaseContext,
-  source: Connection,
-  old: Connection,
-): Promise<{ schema: string; name: string }[]> {
+async function tablesOfBoth(back: DatabaseContext, source: Connection, old: Connection): Promise<ListedTable[]> {
   const filter = tableFilter(back.record.properties.pgflex)
-  const there = new Set((await listTables(old, filter)).map(({ schema, name }) => JSON.stringify([schema, name])))
-  return (await listTables(source, filter)).filter(({ schema, name }) => there.has(JSON.stringify([schema, name])))
+  const keyOf = ({ schema, name }: TableName): string => JSON.stringify([schema, name])
+  const there = new Set((await listTableNames(old, filter)).map(keyOf))
+  return (await listTableNames(source, filter)).filter((table) => there.has(keyOf(table)))
 }
 
 /**
@@ -163,9 +173,33 @@ export async function removeWayBack(context: DatabaseContext): Promise<void> {
   const back = reversed(context)
   const { phase } = await readDatabaseStatus(context.documents, back.key, context.database)
   if (phase === 'Queued') return
-  await dropPublicationAndSlot(back)
+  await dropBackSlot(context)
   await removeBackSchema(context)
   await back.status(() => newDatabaseStatus(context.database))
+}
+
+/** {@link removeWayBack} of a cutover that is called off. The target may be away, which is no reason to go on with it. */
+export async function callOffWayBack(context: DatabaseContext): Promise<void> {
+  await removeWayBack(context).catch((error: unknown) => {
+    const { database, log } = context
+    log.warn('The way back could not be removed; it is tried again with each slice', {
+      database,
+      error: errorText(error),
+    })
+  })
+}
+
+/** Removes a way back that has outlived its cutover: its slot would keep WAL on the target for nobody. */
+export async function removeLeftWayBack(context: DatabaseContext): Promise<void> {
+  if (!wantsWayBack(context)) return
+  const { documents, key, database } = context
+  if ((await readDatabaseStatus(documents, backKey(key), database)).phase !== 'CreatingSlot') return
+  await using target = await context.target('way back')
+  // A copy of this activity that stood still until the next cutover is none that removes.
+  await using lease = await acquireLease(target, 'cutover')
+  if (!lease) return
+  const { cutover } = await readDatabaseStatus(documents, key, database)
+  if (cutover === undefined) await callOffWayBack(context)
 }
 
 /** Whether the database was cut over with a way back that has not ended. */
@@ -176,6 +210,15 @@ export async function isWayBackOn(context: DatabaseContext): Promise<boolean> {
     [key, backKey(key)].map((one) => readDatabaseStatus(documents, one, database)),
   )
   return fallbackIsOn({ status: status!, back: back! })
+}
+
+/** Drops slot and publications on the new server; a database that has a slot cannot have been dropped. */
+export async function dropBackSlot(context: DatabaseContext): Promise<void> {
+  try {
+    await dropPublicationAndSlot(reversed(context))
+  } catch (error) {
+    if (!(error instanceof MigrationError && error.code === '603102')) throw error
+  }
 }
 
 /** Drops the control schema of the way back in the old source's database. */

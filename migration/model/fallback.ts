@@ -77,8 +77,10 @@ export function parseFallbackRequest(body: unknown): FallbackRequest {
 
 /** What may be asked of the way back now: words of the request. */
 export function fallbackActions(record: MigrationRecord, one: FallbackOfDatabase): FallbackRequest['action'][] {
-  if (!fallbackIsOn(one) || record.requests.fallback?.[one.status.database] !== undefined) return []
-  if (fallbackState(one.back) !== 'Following') return []
+  const asked = record.requests.fallback?.[one.status.database]?.action
+  if (!fallbackIsOn(one) || asked === 'end') return []
+  if (asked === 'switchBack') return isDecided(one) ? [] : ['end']
+  if (!isFollowing(one)) return []
   return isLate(record, one) ? ['end'] : ['switchBack', 'end']
 }
 
@@ -100,8 +102,9 @@ export function fallbacksOf(
   checkNames(record, names, 'databases')
   const named = names === undefined || names.length === 0 ? undefined : names
   const done = action === 'end' ? 'Ended' : 'SwitchedBack'
-  const chosen = all.filter(({ status, back }) =>
-    named === undefined ? fallbackState(back) !== undefined : named.includes(status.database),
+  const chosen = all.filter((one) =>
+    // Without names, what is over in another way is not meant.
+    named === undefined ? fallbackIsOn(one) || fallbackState(one.back) === done : named.includes(one.status.database),
   )
   const open = chosen.filter(({ back }) => fallbackState(back) !== done)
   const without = open.filter((one) => !fallbackIsOn(one) && one.status.phase === 'Ended')
@@ -120,12 +123,13 @@ export function fallbacksOf(
   }
   const asked = (one: FallbackOfDatabase): string | undefined => record.requests.fallback?.[one.status.database]?.action
   const fresh = open.filter((one) => asked(one) !== action)
-  const busy = fresh.filter((one) => asked(one) !== undefined || fallbackState(one.back) === 'SwitchingBack')
-  const unready = fresh.filter((one) => !fallbackIsOn(one) || (action === 'switchBack' && !isFollowing(one)))
-  if (busy.length > 0 || unready.length > 0) {
-    const list = [...new Set([...busy, ...unready])].map(
-      ({ status, back }) => `"${status.database}" ${fallbackState(back) ?? 'is not cut over'}`,
-    )
+  const unready = fresh.filter((one) => {
+    if (!fallbackIsOn(one)) return true
+    // The end calls a switch back off that is not decided: also one that gets nowhere, since a server is lost.
+    return action === 'end' ? isDecided(one) : asked(one) !== undefined || !isFollowing(one)
+  })
+  if (unready.length > 0) {
+    const list = unready.map(({ status, back }) => `"${status.database}" ${fallbackState(back) ?? 'is not cut over'}`)
     throw new MigrationError('FallbackNotReady', `The way back cannot be asked for this now: ${list.join(', ')}.`, {
       hint: 'Ask again when its state is Following.',
       retryable: true,
@@ -141,6 +145,10 @@ export function fallbacksOf(
     )
   }
   return fresh.map(({ status }) => status.database)
+}
+
+function isDecided({ back }: FallbackOfDatabase): boolean {
+  return back.cutover?.decidedAt !== undefined
 }
 
 function isFollowing({ back }: FallbackOfDatabase): boolean {

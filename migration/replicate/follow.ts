@@ -1,5 +1,6 @@
 import type { DatabaseContext } from '../context.ts'
 import { errorText } from '../errors.ts'
+import { removeLeftWayBack } from '../fallback/way-back.ts'
 import { isAsked } from '../model/record.ts'
 import { readDatabaseStatus, readRecord } from '../store/migrations.ts'
 import { VerificationAlongside } from '../verify/verification-alongside.ts'
@@ -19,6 +20,7 @@ export async function follow(context: DatabaseContext): Promise<{ next: 'slice' 
   // A cutover that is being called off goes on with that at once: applications wait for it.
   const { calledOff } = await readDatabaseStatus(context.documents, context.key, context.database)
   if (calledOff) return { next: 'cutover' }
+  await removeLeftWayBack(context)
   await using verification = new VerificationAlongside(context)
   let announced = false
   const next = await followForASlice(context, async () => {

@@ -140,6 +140,14 @@ test('after the cutover one database is switched back under load, and the way ba
       expect.arrayContaining(['latencySeconds', 'lagBytes', 'appliedChanges']),
     )
     expect((await pgflex('delete', '-n', 'there', '--yes')).stderr).toContain('FallbackIsOn')
+    // A password may be changed meanwhile; nothing else.
+    const patch = (properties: object): Promise<{ status: number }> => host.migration('PATCH', 'there', { properties })
+    const { secretParameters } = migrationBody(pair, []).properties as {
+      secretParameters: { adminCredentials: object }
+    }
+    const { adminCredentials } = secretParameters
+    expect((await patch({ secretParameters: { adminCredentials } })).status).toBe(200)
+    expect((await patch({ pgflex: { verify: 'None' } })).status).toBe(409)
 
     expect(await pgflex('fallback', '-n', 'there', '--switch-back', '--dbs', 'busy')).toMatchObject({ code: 2 })
     const back = await pgflex('fallback', '-n', 'there', '--switch-back', '--dbs', 'busy', '--yes', '--timeout', '60s')

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { endFallback } from '../../../migration/fallback/end-fallback.ts'
 import { followBack } from '../../../migration/fallback/follow-back.ts'
+import { switchBack } from '../../../migration/fallback/switch-back.ts'
 import type { ServerPair } from '../../support/servers.ts'
 import { isFrozen, leftOf, readyToCutOver, startFallbackPair } from './cut-over.ts'
 
@@ -59,7 +61,7 @@ test('the changes that the cutover itself brought are not brought back', async (
     rows: 'insert into t select g, 0 from generate_series(1, 50) g',
   })
   // Applied to the target after the slot of the way back is there: by the drain of the cutover.
-  await way.onSource('update t set v = v + 1; insert into t values (51, 1)')
+  await way.onSource('alter table t add column w int default 5; update t set v = v + 1; insert into t values (51, 1)')
   await way.cutOver()
   await way.onTarget('insert into t values (52, 1)')
   await way.expectEqual()
@@ -81,21 +83,34 @@ test('columns and tables that are made on the new server are brought to the old 
       create table measured (id int, at date, primary key (id, at)) partition by range (at);
       create table measured_1 partition of measured for values from ('2026-01-01') to ('2026-02-01')`,
     rows: `insert into t values (1, 'a'); insert into measured values (1, '2026-01-05')`,
+    pgflex: { verify: 'Checksums' },
   })
   await way.cutOver()
   {
     await using app = await way.app()
     await app.query(`alter table t add column w int default 7; insert into t values (2, 'b', 8)`)
-    await app.query(`create table made (id int primary key, v text); insert into made values (1, 'x')`)
+    await app.query(
+      `create table made (id int generated always as identity primary key, v text, t_id int references t);
+       insert into made (v) values ('x')`,
+    )
     await app.query(`create table measured_2 partition of measured for values from ('2026-02-01') to ('2026-03-01')`)
     await app.query(`insert into measured values (2, '2026-01-06'), (3, '2026-02-06')`)
-    await app.query(`truncate t; insert into t values (3, 'c', 9)`)
+    await app.query(`truncate t cascade; insert into made (v) values ('y'); insert into t values (3, 'c', 9)`)
   }
   await followBack({ ...(await way.context()), sliceMs: 2_000 })
   await way.expectEqual()
   expect(await way.onSource('select count(*)::int as n from measured')).toEqual([{ n: 3 }])
-  expect(await way.onSource('select v from made')).toEqual([{ v: 'x' }])
+  expect(await way.onSource('select v from made')).toEqual([{ v: 'y' }])
+  await way.ask('switchBack')
+  expect(await switchBack(await way.context())).toEqual({ next: 'finished' })
+  expect(await endFallback(await way.context())).toEqual({ finished: true })
   expect((await way.backStatus()).warnings).toEqual([])
+  expect(
+    await way.onSource(
+      `select convalidated, attidentity from pg_constraint, pg_attribute
+        where conrelid = 'made'::regclass and contype = 'f' and attrelid = conrelid and attname = 'id'`,
+    ),
+  ).toEqual([{ convalidated: true, attidentity: 'a' }])
 })
 
 test('a value that the older server does not know is refused there, and not taken for another one', async () => {

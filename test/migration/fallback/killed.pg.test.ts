@@ -22,6 +22,9 @@ afterAll(async () => {
   await pair?.[Symbol.asyncDispose]()
 })
 
+/** ms; a dozen processes start one after the other, each of which has to read the whole engine first. */
+const PROCESSES_MS = 180_000
+
 /** Runs an activity again and again, and kills it as soon as each of these steps is done, until it ends by itself. */
 async function killAtEach(
   way: WithWayBack,
@@ -53,57 +56,54 @@ async function killAtEach(
   }
 }
 
-test('killed after each of its steps, cutover and switch back go on: never are both sides writable, nothing is lost', async () => {
-  await using way = await readyToCutOver(pair, 'killed', { ddl: WRITERS_DDL, rows: WRITERS_ROWS })
-  const { documents, key } = way.migration.context
-  const cuttingOver = ['prepare way back', 'freeze writes', 'check for late writes', 'begin way back']
-  const forward = (): Promise<DatabaseStatus> => readDatabaseStatus(documents, key, 'killed')
-  expect(await killAtEach(way, 'cutoverDatabase', cuttingOver, forward, async () => {})).toEqual(cuttingOver)
-  await endDatabase(await way.context(), { state: 'Succeeded' })
-  const writers = startWriters(pair, 'killed', 2)
-  try {
-    await expect.poll(() => writers.acknowledged(), { timeout: 20_000 }).toBeGreaterThan(50)
-    for (let round = 0; round < 2; round++) {
-      const child = startActivity(way.migration, 'followBack')
-      const { changes } = await way.backStatus()
-      // It has applied something, and is at it.
-      await expect
-        .poll(async () => (await way.backStatus()).changes.applied, { timeout: 20_000 })
-        .toBeGreaterThan(changes.applied)
-      await kill(child)
+test(
+  'killed after each of its steps, cutover and switch back go on: never are both sides writable, nothing is lost',
+  async () => {
+    await using way = await readyToCutOver(pair, 'killed', { ddl: WRITERS_DDL, rows: WRITERS_ROWS })
+    const { documents, key } = way.migration.context
+    const cuttingOver = ['prepare way back', 'freeze writes', 'check for late writes', 'begin way back']
+    const forward = (): Promise<DatabaseStatus> => readDatabaseStatus(documents, key, 'killed')
+    expect(await killAtEach(way, 'cutoverDatabase', cuttingOver, forward, async () => {})).toEqual(cuttingOver)
+    await endDatabase(await way.context(), { state: 'Succeeded' })
+    const writers = startWriters(pair, 'killed', 2)
+    try {
+      await expect.poll(() => writers.acknowledged(), { timeout: 20_000 }).toBeGreaterThan(50)
+      for (let round = 0; round < 2; round++) {
+        const child = startActivity(way.migration, 'followBack')
+        const { changes } = await way.backStatus()
+        // It has applied something, and is at it.
+        await expect
+          .poll(async () => (await way.backStatus()).changes.applied, { timeout: 20_000 })
+          .toBeGreaterThan(changes.applied)
+        await kill(child)
+      }
+      await way.ask('switchBack')
+      const switching = ['freeze writes', 'drain', 'compare', 'check for late writes', 'let writes in']
+      const killed = await killAtEach(
+        way,
+        'switchBack',
+        switching,
+        () => way.backStatus(),
+        async () => {
+          const sides = [await isFrozen(way, 'source'), await isFrozen(way, 'target')]
+          expect(sides).toContain(true)
+        },
+      )
+      expect(killed).toEqual(switching)
+      const before = writers.acknowledged()
+      await expect.poll(() => writers.acknowledged(), { timeout: 20_000 }).toBeGreaterThan(before + 20)
+    } finally {
+      await writers.stop()
     }
-    await way.ask('switchBack')
-    const switching = [
-      'freeze writes',
-      'drain',
-      'compare',
-      'check for late writes',
-      'identity columns',
-      'let writes in',
-    ]
-    const killed = await killAtEach(
-      way,
-      'switchBack',
-      switching,
-      () => way.backStatus(),
-      async () => {
-        const sides = [await isFrozen(way, 'source'), await isFrozen(way, 'target')]
-        expect(sides).toContain(true)
-      },
-    )
-    expect(killed).toEqual(switching)
-    const before = writers.acknowledged()
-    await expect.poll(() => writers.acknowledged(), { timeout: 20_000 }).toBeGreaterThan(before + 20)
-  } finally {
-    await writers.stop()
-  }
-  expect([await isFrozen(way, 'source'), await isFrozen(way, 'target')]).toEqual([false, true])
-  expect(await writers.missing('source')).toEqual([])
-  expect(await way.onSource(CONSISTENT)).toEqual([{ ok: true }])
-  expect((await way.backStatus()).changes.missed).toBe(0)
-  await endFallback(await way.context())
-  expect(await leftOf(way)).toEqual([])
-})
+    expect([await isFrozen(way, 'source'), await isFrozen(way, 'target')]).toEqual([false, true])
+    expect(await writers.missing('source')).toEqual([])
+    expect(await way.onSource(CONSISTENT)).toEqual([{ ok: true }])
+    expect((await way.backStatus()).changes.missed).toBe(0)
+    await endFallback(await way.context())
+    expect(await leftOf(way)).toEqual([])
+  },
+  PROCESSES_MS,
+)
 
 test('the old server that goes away while it is switched back to leaves the new one writable, and the way back can be ended without it', async () => {
   await using way = await readyToCutOver(pair, 'gone', { ddl: WRITERS_DDL, rows: WRITERS_ROWS })
@@ -149,4 +149,25 @@ test('the old server that goes away while it is switched back to leaves the new 
   } finally {
     await pair.source.start()
   }
+})
+
+test('when the new server is lost, the end makes the old one whole, and goes on to wait for the slot', async () => {
+  await using way = await readyToCutOver(pair, 'lost', { ddl: WRITERS_DDL, rows: WRITERS_ROWS })
+  await way.cutOver()
+  await way.catchUp()
+  await pair.target.kill()
+  try {
+    await way.ask('switchBack')
+    expect(await switchBack(await way.context())).toEqual({ next: 'slice' })
+    await way.ask('end')
+    await expect(endFallback(await way.context())).rejects.toThrow(/source server/)
+    expect(await way.onSource(`select from pg_namespace where nspname = 'pgflex'`)).toEqual([])
+    expect(
+      await way.onSource(`select attidentity from pg_attribute where attrelid = 'entry'::regclass and attname = 'id'`),
+    ).toEqual([{ attidentity: 'a' }])
+  } finally {
+    await pair.target.start()
+  }
+  expect(await endFallback(await way.context())).toEqual({ finished: true })
+  expect(await leftOf(way)).toEqual([])
 })

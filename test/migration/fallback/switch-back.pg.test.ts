@@ -7,6 +7,7 @@ import { followBack } from '../../../migration/fallback/follow-back.ts'
 import { beginWayBack, prepareWayBack } from '../../../migration/fallback/way-back.ts'
 import { switchBack } from '../../../migration/fallback/switch-back.ts'
 import { fallbackState } from '../../../migration/model/fallback.ts'
+import { follow } from '../../../migration/replicate/follow.ts'
 import {
   readDatabaseStatus,
   readEvents,
@@ -15,7 +16,7 @@ import {
   updateRecord,
 } from '../../../migration/store/migrations.ts'
 import { passwordName } from '../../../migration/store/secrets.ts'
-import type { ServerPair } from '../../support/servers.ts'
+import { SOURCE_USER, type ServerPair } from '../../support/servers.ts'
 import { isFrozen, leftOf, readyToCutOver, startFallbackPair, type WithWayBack } from './cut-over.ts'
 import { CONSISTENT, startWriters, WRITERS_DDL, WRITERS_ROWS } from './writers.ts'
 
@@ -77,7 +78,7 @@ test('after a switch back under load both sides are equal, and every acknowledge
     'sequences',
     'compare',
     'check for late writes',
-    'identity columns',
+    'triggers and constraints',
     'let writes in',
   ])
   expect(cutover!.downtimeSeconds).toBeGreaterThan(0)
@@ -110,10 +111,16 @@ test('a switch back brings sequences, large objects and tables without a key, an
   expect(await switchBack(await way.context())).toEqual({ next: 'finished' })
   expect(await way.onSource('select sum(v)::int as v from keyless')).toEqual([{ v: 555 }])
   expect(await way.onSource(`select convert_from(lo_get(4711), 'UTF8') as text`)).toEqual([{ text: 'new' }])
-  expect(await way.onSource(IDENTITY)).toEqual([{ attidentity: 'a' }])
   expect(await way.onSource('insert into t (v) values (3) returning id')).toEqual([{ id: '103' }])
+  {
+    // Somebody reads: applications do not queue up behind us, and it is tried again.
+    await using reader = await pair.source.connect('all_of_it')
+    await reader.query('begin; select from t')
+    await expect(endFallback(await way.context())).rejects.toThrow('lock timeout')
+  }
   // The other database of the migration has not ended, and so the migration has not.
   expect(await endFallback(await way.context())).toEqual({ finished: true })
+  expect(await way.onSource(IDENTITY)).toEqual([{ attidentity: 'a' }])
   const { documents, secrets, key } = way.migration.context
   expect((await readServerStatus(documents, key)).outcome).toBeUndefined()
   expect(await secrets.get(passwordName(key, 'source'))).toBeDefined()
@@ -166,7 +173,11 @@ test('the end leaves no slot, publication or schema on either side, and the old 
   await way.expectEqual()
   const { secrets, key } = way.migration.context
   expect(await secrets.get(passwordName(key, 'source'))).toBeDefined()
+  // A switch back that is not decided is called off by it.
   await way.ask('end')
+  await (await way.back()).status({ phase: 'CuttingOver', cutover: { startedAt: 'before', steps: [] } })
+  expect(await switchBack(await way.context())).toEqual({ next: 'slice' })
+  expect((await way.backStatus()).message).toContain('The end of the way back was asked for instead.')
   expect(await followBack(await way.context())).toEqual({ next: 'end' })
   expect(await endFallback(await way.context())).toEqual({ finished: true })
   expect(await leftOf(way)).toEqual([])
@@ -183,6 +194,15 @@ test('a cutover that is called off takes its way back with it, and the next one 
   await using way = await readyToCutOver(pair, 'called_off', { ddl: TABLES, rows: ROWS })
   await way.onTarget('delete from t where id = 5')
   const { documents, key } = way.migration.context
+  {
+    await using admin = await pair.source.connect()
+    await admin.query(`revoke set on parameter session_replication_role from ${SOURCE_USER}`)
+    expect(await cutoverDatabase(await way.context())).toEqual({ next: 'slice' })
+    await admin.query(`grant set on parameter session_replication_role to ${SOURCE_USER}`)
+    expect((await readDatabaseStatus(documents, key, 'called_off')).message).toContain(
+      `grant set on parameter session_replication_role to "${SOURCE_USER}";`,
+    )
+  }
   expect(await cutoverDatabase(await way.context())).toEqual({ next: 'slice' })
   expect((await readDatabaseStatus(documents, key, 'called_off')).message).toContain('public.t')
   expect((await leftOf(way)).filter((left) => /^target: (slot|pub)|^source: schema/.test(left))).toEqual([])
@@ -209,7 +229,7 @@ test('a way back that an attempt has left which died while it was called off is 
     await using leaseSession = await context.target('test')
     await using lease = await acquireLease(leaseSession, 'cutover')
     await prepareWayBack(context, 'an earlier attempt', lease!, target)
-    await beginWayBack(context)
+    await beginWayBack(context, 'an earlier attempt')
   }
   // Followed to the target since then: it would come back from the place of that attempt.
   await way.onSource('insert into t (v) values (11), (12)')
@@ -217,6 +237,24 @@ test('a way back that an attempt has left which died while it was called off is 
   await way.onTarget('insert into t (v) values (13)')
   await way.expectEqual()
   expect((await way.backStatus()).changes).toMatchObject({ inserts: 1, missed: 0 })
+})
+
+test('a way back that could not be removed when its cutover was called off is removed while following', async () => {
+  await using way = await readyToCutOver(pair, 'removed_later', { ddl: TABLES, rows: ROWS })
+  {
+    const context = await way.context()
+    await using target = await context.target('test')
+    await using leaseSession = await context.target('test')
+    await using lease = await acquireLease(leaseSession, 'cutover')
+    await prepareWayBack(context, 'an earlier attempt', lease!, target)
+    // A copy of the cutover that stood still since another attempt has nothing to say.
+    await expect(beginWayBack(context, 'another attempt')).rejects.toThrow('Another copy of this activity')
+    // It is left alone while a cutover is at work.
+    await follow(context)
+    expect((await leftOf(way)).filter((left) => left.startsWith('target: slot'))).toHaveLength(1)
+  }
+  await follow(await way.context())
+  expect((await leftOf(way)).filter((left) => /^target: (slot|pub)|^source: schema/.test(left))).toEqual([])
 })
 
 test('a cutover that is cancelled takes its way back with it', async () => {

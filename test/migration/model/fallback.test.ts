@@ -73,7 +73,19 @@ test('an action is stored for the databases that it concerns', () => {
     requests: { ...record.requests, fallback: { [first]: { action: 'switchBack' as const, at: '' } } },
   }
   expect(fallbacksOf(asked, { action: 'switchBack' }, all)).toEqual([])
-  expect(() => fallbacksOf(asked, { action: 'end', databases: [first] }, all)).toThrow(
+  // The end calls a switch back off, as long as it is not decided.
+  expect(fallbackActions(asked, all[0]!)).toEqual(['end'])
+  expect(fallbacksOf(asked, { action: 'end', databases: [first] }, all)).toEqual([first])
+  const decided = following(first, { phase: 'CuttingOver', cutover: { ...steps, decidedAt: steps.startedAt } })
+  expect(fallbackActions(asked, decided)).toEqual([])
+  expect(() => fallbacksOf(asked, { action: 'end' }, [decided])).toThrow(
+    expect.objectContaining({ code: 'FallbackNotReady' }),
+  )
+  const ending = {
+    ...record,
+    requests: { ...record.requests, fallback: { [first]: { action: 'end' as const, at: '' } } },
+  }
+  expect(() => fallbacksOf(ending, { action: 'switchBack' }, all)).toThrow(
     expect.objectContaining({ code: 'FallbackNotReady' }),
   )
 })
