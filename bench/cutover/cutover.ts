@@ -40,7 +40,7 @@ async function measureShape(
   pair: ServerPair,
   shape: Shape,
   verifications: readonly Verification[],
-  { rounds, seconds, share, cpuProf }: CutoverOptions,
+  { rounds, seconds, share, compared, cpuProf }: CutoverOptions,
   { signal, say }: Surroundings,
 ): Promise<CutoverFigures[]> {
   await createTemplate(pair, shape)
@@ -53,7 +53,14 @@ async function measureShape(
     for (const { verify, done } of measured) {
       signal.throwIfAborted()
       const name = `cutover-${shape.databases}-${shape.tables}-${verify}-${round + 1}`
-      const one = await runRound(pair, shape, { verify, rate, seconds, execArgv: profiling(cpuProf, name), signal })
+      const one = await runRound(pair, shape, {
+        verify,
+        compared: compared && verify === 'Checksums',
+        rate,
+        seconds,
+        execArgv: profiling(cpuProf, name),
+        signal,
+      })
       done.push(one)
       say(`  round ${round + 1}: ${verify} ${one.downtime.toFixed(2)} s (${stepText(one)})`)
     }

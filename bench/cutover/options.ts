@@ -21,6 +21,8 @@ export interface CutoverOptions {
   seconds: number
   /** Per cent of the capacity that the workload takes. */
   share: number
+  /** A cutover by Checksums waits until all tables have been compared in the background, as a user would. */
+  compared: boolean
   /** Folder for profiles of pgflex. */
   cpuProf?: string
 }
@@ -36,6 +38,7 @@ export function cutoverCommand(): Command {
     .option('--rows <number>', 'rows of a database, all tables together', wholeNumber, 200_000)
     .option('--seconds <number>', 'how long the workload runs before the cutover', wholeNumber, 5)
     .option('--share <percent>', 'of what the source can do, that the workload takes', percent, 50)
+    .option('--no-compared', 'cut over by Checksums before the tables have been compared in the background')
     .option('--source-major <number>', 'PostgreSQL major of the source', wholeNumber, 15)
     .option('--target-major <number>', 'PostgreSQL major of the target', wholeNumber, 17)
     .option('--cpu-prof <folder>', 'write processor profiles of pgflex there')

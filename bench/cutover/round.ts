@@ -7,6 +7,7 @@ import {
   migrationBody,
   startMigrationHost,
   type MigrationHost,
+  type Resource,
 } from '../../test/support/migration-host.ts'
 import type { ServerPair } from '../../test/support/servers.ts'
 import { contentDifferences } from '../contents.ts'
@@ -17,6 +18,8 @@ import { startWorkload, type Workload } from './workload.ts'
 
 export interface RoundOptions {
   verify: Verification
+  /** Wait until all tables have been compared in the background. */
+  compared: boolean
   /** Transactions in a second of all databases together. */
   rate: number
   /** s that the workload runs before the cutover. */
@@ -55,7 +58,7 @@ const NAME = 'bench'
  *   transaction that was acknowledged
  */
 export async function runRound(pair: ServerPair, shape: Shape, options: RoundOptions): Promise<Round> {
-  const { verify, rate, seconds, execArgv, signal } = options
+  const { verify, compared, rate, seconds, execArgv, signal } = options
   const names = databaseNames(shape)
   await createDatabases(pair, shape)
   await using host = await startMigrationHost(execArgv.length === 0 ? {} : { NODE_OPTIONS: execArgv.join(' ') })
@@ -63,6 +66,7 @@ export async function runRound(pair: ServerPair, shape: Shape, options: RoundOpt
   const body = migrationBody(pair, names, { pgflex: { verify } })
   await expectStatus(201, host.migration('PUT', NAME, body))
   await host.waitFor(NAME, 'all databases follow', isWaitingForCutover, READY_LIMIT_MS)
+  if (compared) await host.waitFor(NAME, 'all tables are compared', isCompared, READY_LIMIT_MS)
   await using workload = startWorkload(pair, shape, rate)
   const began = performance.now()
   await sleep(seconds * 1000, undefined, { signal })
@@ -84,6 +88,13 @@ export async function runRound(pair: ServerPair, shape: Shape, options: RoundOpt
   await host.stop()
   await dropDatabases(pair, shape)
   return { ...measure(reports, { askedAt, lastAcknowledgedAt }), transactionsPerSecond, busy, machine }
+}
+
+function isCompared({ properties }: Resource): boolean {
+  const comparison = properties.currentStatus.pgflex?.[
+    'comparison'
+  ] as Migration['properties']['currentStatus']['pgflex']['comparison']
+  return comparison !== undefined && !comparison.running && comparison.tablesCompared === comparison.tables
 }
 
 /** Waits for the reports of all databases, without asking so often that the asking costs time. */
