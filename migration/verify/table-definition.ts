@@ -64,16 +64,18 @@ async function readSide(connection: Connection, tables: readonly TableName[]): P
 
 /**
  * Under which name, and in which publications, a table of the source is: a change under another name, or outside of the
- * publication, is not applied. ALTER TABLE and ALTER SCHEMA write the entry anew, the other name may be gone by now.
+ * publication, is not applied. The other name may be gone by now; but a table has a type of its name, whose entry
+ * ALTER TABLE … RENAME and SET SCHEMA write anew, and GRANT does not. Schemas have none: their own entry has to serve.
  */
 async function readSending(source: Connection, tables: readonly TableName[]): Promise<Map<string, string>> {
   const { rows } = await source.query<TableName & { sent: string }>(
     `select n.nspname as schema, c.relname as name,
-            json_build_array(n.xmin::text, c.xmin::text,
+            json_build_array(n.xmin::text, t.xmin::text,
               (select json_agg(r.oid order by r.oid) from pg_catalog.pg_publication_rel r where r.prrelid = c.oid))::text as sent
        from unnest($1::text[], $2::text[]) as wanted (schema, name)
        join pg_catalog.pg_namespace n on n.nspname = wanted.schema
-       join pg_catalog.pg_class c     on c.relnamespace = n.oid and c.relname = wanted.name and c.relkind = 'r'`,
+       join pg_catalog.pg_class c     on c.relnamespace = n.oid and c.relname = wanted.name and c.relkind = 'r'
+       join pg_catalog.pg_type t      on t.oid = c.reltype`,
     names(tables),
   )
   return new Map(rows.map((row) => [tableKey(row), row.sent]))

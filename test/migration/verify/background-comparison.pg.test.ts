@@ -236,6 +236,8 @@ test('what the stream does not carry is seen all the same: another name for a wh
       create table narrow (id int primary key, extra int);
       create table renamed (id int primary key, v int);
       create table unpublished (id int primary key, v int);
+      create schema away;
+      create table away.t (id int primary key, v int);
       create table kept (id int primary key, v int)`,
     targetDdl: 'alter table narrow drop column extra',
     pgflex: { verify: 'Checksums' },
@@ -245,23 +247,28 @@ test('what the stream does not carry is seen all the same: another name for a wh
     insert into labelled values (1, 'a');
     insert into renamed values (1, 1);
     insert into unpublished values (1, 1);
+    insert into away.t values (1, 1);
     insert into kept values (1, 1)`)
-  expect(await comparedInBackground(following)).toMatchObject({ tables: 5, tablesCompared: 5 })
+  expect(await comparedInBackground(following)).toMatchObject({ tables: 6, tablesCompared: 6 })
   const { publication } = sourceObjects(context.key, context.database)
   await using source = await context.source('test')
   await source.query(`alter publication ${publication} drop table public.unpublished`)
+  await source.query('alter schema away rename to gone; update gone.t set v = 9; alter schema gone rename to away')
   await app.query(`
     alter table renamed rename to other;
     update other set v = 9;
     alter table other rename to renamed;
     alter type mood rename value 'a' to 'c';
     update unpublished set v = 9;
-    create index on kept (v)`)
+    create index on kept (v);
+    grant select on kept to public;
+    alter table kept alter v set statistics 10`)
   await app.query('vacuum (freeze, analyze) kept')
   await source.query(`alter publication ${publication} add table public.unpublished`)
   const report = await cutoverComparison(following)
-  expect(report).toMatchObject({ error: 'VerificationFailed', atMarks: { tables: 1, rows: 0 }, whole: { tables: 4 } })
+  expect(report).toMatchObject({ error: 'VerificationFailed', atMarks: { tables: 1, rows: 0 }, whole: { tables: 5 } })
   expect(report.differences.map(({ table }) => table)).toEqual([
+    'away.t',
     'public.labelled',
     'public.narrow',
     'public.renamed',
