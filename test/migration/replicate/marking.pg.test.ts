@@ -80,7 +80,7 @@ test('a key that JavaScript has no number for is in no block', async () => {
     [Math.floor(Number.MIN_SAFE_INTEGER / BLOCK)],
   )
   const left = (await readMarks(control, 1, 1)).keys.map(([key]) => key)
-  expect(left.toSorted()).toEqual([keys[1], keys[0]])
+  expect(new Set(left)).toEqual(new Set(keys.slice(0, 2)))
 })
 
 test('a table is not compared before the target has what was read when its changes were not yet marked', async () => {
