@@ -17,7 +17,7 @@ export async function readFreezeObstacles(source: Connection): Promise<string[]>
       from pg_db_role_setting as s
       join pg_roles           as r on r.oid = s.setrole
      where s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
-       and exists (select from unnest(s.setconfig) as c where c ~* '^default_transaction_read_only=(off|false|no|0)$')`)
+       and exists (select from unnest(s.setconfig) as c where c ~* '^default_transaction_read_only=(of|off|f|fa|fal|fals|false|n|no|0)$')`)
   return rows.map(({ what }) => what)
 }
 

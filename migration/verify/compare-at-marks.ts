@@ -10,7 +10,7 @@ import { digestsWhere, hashWhere, type RowsOf } from './row-digests.ts'
 import type { KeyColumn } from './row-identity.ts'
 import { describeRows } from './row-values.ts'
 import { readRowsOf } from './rows-of.ts'
-import { pinOutput } from './table-hash.ts'
+import { pinOutput, type TableHash } from './table-hash.ts'
 import { markedConditions, readMarks } from './table-marks.ts'
 
 /** A table of which only the marked rows are to be compared. */
@@ -73,6 +73,7 @@ export async function compareAtMarks(
       found.rows += Number(left.rows)
       if (left.rows !== right.rows || left.hash !== right.hash) {
         await describeDifferences(pair.source, pair.target, piece, found.differences)
+        addHashes(found.differences, titleOf(piece), left, right)
       }
     })
   }
@@ -86,7 +87,7 @@ async function describeDifferences(
   { rows, condition }: Piece,
   differences: TableDifference[],
 ): Promise<void> {
-  const title = `${rows.table.schema}.${rows.table.name}`
+  const title = titleOf({ rows })
   const known = differences.find(({ table }) => table === title)?.rows?.length ?? 0
   if (known >= ROWS_SHOWN) return
   const [left, right] = await bothSettled(digestsWhere(source, rows, condition), digestsWhere(target, rows, condition))
@@ -95,6 +96,17 @@ async function describeDifferences(
     .slice(0, ROWS_SHOWN - known)
     .map((id) => ({ id, onSource: left.has(id), onTarget: right.has(id) }))
   addRowDifferences(differences, title, await describeRows(source, target, rows, differing))
+}
+
+/** Rows that are there twice have one key, and one digest: they differ all the same. */
+function addHashes(differences: TableDifference[], table: string, source: TableHash, target: TableHash): void {
+  if (differences.some((one) => one.table === table)) return
+  const words = ({ rows, hash }: TableHash): string => `${rows} changed rows, hash ${hash}`
+  differences.push({ table, source: words(source), target: words(target), rows: [] })
+}
+
+function titleOf({ rows: { table } }: Pick<Piece, 'rows'>): string {
+  return `${table.schema}.${table.name}`
 }
 
 /** Rows are found through the index of their key; left to itself, the planner may read a table whole for some thousand. */

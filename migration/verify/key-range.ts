@@ -44,6 +44,15 @@ export function keyList(columns: KeyColumn[]): string {
   return columns.map(({ name }) => id(name)).join(', ')
 }
 
+/**
+ * The order of {@link inRange}, as SQL. Operators are those of pg_catalog, the search path of these sessions; the order
+ * that a type of an extension has by itself can be another one, in which a range would leave rows out: citext has
+ * text's operators in a range.
+ */
+export function keyOrder(columns: KeyColumn[]): string {
+  return columns.map(({ name }) => `${id(name)} using operator(pg_catalog.<)`).join(', ')
+}
+
 /** The SQL of a key as the text of a JSON array of texts: no value runs into the next. */
 export function keyText(columns: KeyColumn[]): string {
   return `to_json(array[${columns.map(({ name }) => `${id(name)}::text`).join(', ')}])::text`

@@ -1,7 +1,7 @@
 import type { Connection } from '../connect.ts'
 import { id } from '../sql.ts'
 import type { ComparedColumn, TableName } from './compared-table.ts'
-import { inKeys, inRange, keyList, keyText, type Condition, type Key, type KeyRange } from './key-range.ts'
+import { inKeys, inRange, keyOrder, keyText, type Condition, type Key, type KeyRange } from './key-range.ts'
 import type { RowIdentity } from './row-identity.ts'
 import { hashQuery, rowDigest, toTableHash, type Digest, type TableHash } from './table-hash.ts'
 
@@ -45,7 +45,7 @@ export async function rangeEnd(
     `select ${keyText(columns)} as key
        from only ${id(table.schema, table.name)}
       where ${sql}
-      order by ${keyList(columns)}
+      order by ${keyOrder(columns)}
      offset ${size - 1} limit 1`,
     values,
   )
@@ -60,7 +60,7 @@ export function digestsInRange(
   limit?: number,
 ): Promise<RowDigests> {
   const { columns } = rows.identity
-  const order = limit === undefined ? '' : `order by ${keyList(columns)} limit ${limit}`
+  const order = limit === undefined ? '' : `order by ${keyOrder(columns)} limit ${limit}`
   return digestsWhere(connection, rows, inRange(columns, range), order)
 }
 

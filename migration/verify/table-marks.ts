@@ -35,7 +35,11 @@ export async function readMarks(target: Connection, id: number, columns: number)
   })
   const blocks = blockRows.map(({ block }) => Number(block))
   const known = new Set(blocks)
-  const isCovered = ([first]: Key): boolean => known.size > 0 && known.has(Math.floor(Number(first) / BLOCK))
+  const isCovered = ([first]: Key): boolean => {
+    const number = known.size > 0 ? Number(first) : NaN
+    // A greater one is rounded, into another block.
+    return Number.isSafeInteger(number) && known.has(Math.floor(number / BLOCK))
+  }
   return { keys: keyRows.filter((key) => !isCovered(key)).toSorted(inOrder), blocks }
 }
 

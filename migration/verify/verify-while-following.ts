@@ -2,7 +2,6 @@ import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { errorText, sqlState } from '../errors.ts'
 import { formatLsn, parseLsn } from '../lsn.ts'
-import type { RowDifference } from '../model/status.ts'
 import { tableFilter } from '../model/table-filter.ts'
 import { listIdentified } from '../replicate/publication.ts'
 import { pause } from '../replicate/slice-report.ts'
@@ -11,11 +10,11 @@ import { commonDigest, versionOf } from './compare-checksums.ts'
 import { compareRange } from './compare-range.ts'
 import { compareSchemas, lastingObjects } from './compare-schemas.ts'
 import { listComparedTables, tableKey, type TableName } from './compared-table.ts'
+import { describeLasting } from './lasting-differences.ts'
 import { digestsOf, type RowsOf } from './row-digests.ts'
-import { addRowDifferences, ROWS_SHOWN } from './row-differences.ts'
+import { addRowDifferences } from './row-differences.ts'
 import { readRowsOf } from './rows-of.ts'
-import { describeRows } from './row-values.ts'
-import { judgeSuspects, type Suspect } from './suspects.ts'
+import { judgeSuspects } from './suspects.ts'
 import { pinOutput } from './table-hash.ts'
 import { targetReaches } from './target-reaches.ts'
 import {
@@ -188,7 +187,7 @@ async function settle(verification: Verification, rows: RowsOf, suspects: Suspec
   const after = await digestsOf(source, rows, ids)
   const lsn = await sourceEnd(source)
   const { lasting, open } = judgeSuspects(suspects.rows, { target: shown, source: after })
-  const found = await describeLasting(verification, rows, lasting, shown)
+  const found = await describeLasting(source, target, rows, lasting, shown)
   if (signal.aborted) return
   if (addRowDifferences(state.report.differences, title(rows.table), found)) {
     moveOn(state, undefined)
@@ -200,22 +199,6 @@ async function settle(verification: Verification, rows: RowsOf, suspects: Suspec
     if (suspects.again) delete state.suspects
     else moveOn(state, suspects.next)
   }
-}
-
-/** What differs in them. A row that has become equal meanwhile is none of them. */
-async function describeLasting(
-  { source, target }: Verification,
-  rows: RowsOf,
-  lasting: Suspect[],
-  shown: ReadonlyMap<string, string>,
-): Promise<RowDifference[]> {
-  if (lasting.length === 0) return []
-  const differing = lasting
-    .slice(0, ROWS_SHOWN)
-    .map((row) => ({ id: row.id, onSource: row.source !== null, onTarget: shown.has(row.id) }))
-  const found = await describeRows(source, target, rows, differing)
-  const keyed = rows.identity.columns.length > 0
-  return found.filter((row) => row.found !== 'Different' || row.columns.length > 0 || !keyed)
 }
 
 /** Compares the schema for the second time, and says what has come of it all. */

@@ -5,7 +5,7 @@ import { IntegerBlocks, BLOCK } from './integer-blocks.ts'
 import { blockMark, integerMark, keyMark, keyColumnsMark, wholeMark } from './mark-statements.ts'
 import { rowKey, type RowKey } from './row-key.ts'
 import type { Statement } from './statements.ts'
-import type { TablePlan } from './table-plan.ts'
+import { CATALOG_EQUALS, type TablePlan } from './table-plan.ts'
 
 /** A table whose changes are marked. */
 export interface MarkedTable {
@@ -34,6 +34,8 @@ export class TableMarks {
   readonly #plan: TablePlan
   readonly #most: number
   readonly #isInteger: boolean
+  /** By the operators that a comparison has, an index of the key finds a row. */
+  readonly #canBeFound: boolean
   #count: number
   #whole = false
   /** What the marks are of has been written. */
@@ -52,12 +54,13 @@ export class TableMarks {
     this.#plan = plan
     this.#most = most
     this.#isInteger = hasIntegerKey(plan)
+    this.#canBeFound = plan.key?.every(({ operator }) => operator === CATALOG_EQUALS) ?? false
     this.#count = table.marks
   }
 
   change(message: RowMessage): void {
     if (this.#whole) return
-    if (!this.#plan.key) this.markWhole()
+    if (!this.#canBeFound) this.markWhole()
     else if (message.kind === 'insert') this.#mark(message.row)
     else if (message.kind === 'delete') this.#mark(message.old.row)
     else if (!message.old) this.#mark(message.row)

@@ -1,5 +1,6 @@
 import { MigrationError } from '../../errors.ts'
 import type { Lsn } from '../../lsn.ts'
+import { id } from '../../sql.ts'
 import { protocolViolation } from '../byte-reader.ts'
 import type { Relation } from '../pgoutput-message.ts'
 import { TextRequired } from '../text-required.ts'
@@ -18,8 +19,12 @@ export interface PlanColumn {
 }
 
 export interface KeyColumn extends PlanColumn {
+  /** Finds a row by it. */
   operator: string
 }
+
+/** The operator of a type of PostgreSQL itself. */
+export const CATALOG_EQUALS = `operator(${id('pg_catalog')}.=)`
 
 /**
  * What of the order of a table's changes is kept: only the last state of each row; the order, with inserts that
@@ -140,5 +145,5 @@ function keyOf(relation: Relation, target: TargetTable, columns: PlanColumn[]): 
       indexed.length === flagged.length && flagged.every(({ name }) => indexed.some((column) => column.name === name)),
   )
   const operators = new Map(index?.columns.map(({ name, operator }) => [name, operator]))
-  return flagged.map((column) => ({ ...column, operator: operators.get(column.name) ?? 'operator(pg_catalog.=)' }))
+  return flagged.map((column) => ({ ...column, operator: operators.get(column.name) ?? CATALOG_EQUALS }))
 }

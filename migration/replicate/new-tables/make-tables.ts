@@ -64,7 +64,9 @@ export async function makeTables(
     const constraints = splitConstraints(planned, await readConstraintTarget(session))
     await storeStatements(session, 'post-data', constraints, Number(rows[0]!.last))
     await loosenNewIdentityColumns(session, all)
-    await storeShapes(session, [...after.values()])
+    // A foreign key of the whole table is one of each partition until the cutover is over: see partition-foreign-keys.ts.
+    const partitions = await listPartitions(session, tables)
+    await storeShapes(session, [...after.values()], (table) => partitions.has(id(table.schema, table.name)))
     await listForCopy(session, tables)
     await session.query(`insert into pgflex.step (name) values ($1) on conflict (name) do nothing`, [UNFINISHED])
     await checkFence(session, sessions.lease)
@@ -74,6 +76,17 @@ export async function makeTables(
     await session.query('rollback').catch(() => {})
     throw error
   }
+}
+
+async function listPartitions(session: Connection, tables: readonly TableName[]): Promise<Set<string>> {
+  const { rows } = await session.query<TableName>(
+    `select n.nspname as schema, c.relname as name
+       from pg_class     as c
+       join pg_namespace as n on n.oid = c.relnamespace
+      where c.relispartition and (n.nspname, c.relname) in (select * from unnest($1::name[], $2::name[]))`,
+    [tables.map(({ schema }) => schema), tables.map(({ name }) => name)],
+  )
+  return new Set(rows.map(({ schema, name }) => id(schema, name)))
 }
 
 /** Of a table that is made for the second time, what was planned for the first one. */

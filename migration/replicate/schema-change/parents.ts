@@ -38,6 +38,8 @@ export interface ParentStep {
   table: TableName
   sql: string
   step: string
+  /** It has a parent more, not a parent less. */
+  attached: boolean
 }
 
 /**
@@ -61,6 +63,7 @@ export function compareParents(
   return [
     ...detached.map((each) => ({
       table: each,
+      attached: false,
       step: `${each.bound === null ? 'no longer a child' : 'detached as a partition'} of ${each.parent.schema}.${each.parent.name}`,
       sql:
         each.bound === null
@@ -69,6 +72,7 @@ export function compareParents(
     })),
     ...attached.map((each) => ({
       table: each,
+      attached: true,
       step: `${each.bound === null ? 'made a child' : 'attached as a partition'} of ${each.parent.schema}.${each.parent.name}`,
       sql:
         each.bound === null

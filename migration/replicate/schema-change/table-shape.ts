@@ -34,7 +34,7 @@ export interface TableShape {
   columns: ShapeColumn[]
   /** Generated columns, which the stream does not show. */
   generated: string[]
-  /** Its columns have changed, and what is planned for the cutover names the old ones. */
+  /** What is planned for the cutover does not know it as it is: its columns have changed, or it is a partition now. */
   replan?: true
 }
 
@@ -64,8 +64,16 @@ export async function readShapes(target: Connection): Promise<(TableName & { sha
   return rows.map(({ schema, name, shape }) => ({ schema, name, shape: JSON.parse(shape) as TableShape }))
 }
 
-/** Stores shapes; for a transaction of the caller. */
-export async function storeShapes(target: Connection, tables: readonly SourceDefinition[]): Promise<void> {
+/**
+ * Stores shapes; for a transaction of the caller.
+ *
+ * @param replan what waits for the cutover is to be read anew, for some of them
+ */
+export async function storeShapes(
+  target: Connection,
+  tables: readonly SourceDefinition[],
+  replan: (table: SourceDefinition) => boolean = () => false,
+): Promise<void> {
   await target.query(
     `insert into pgflex.table_shape (schema_name, table_name, shape)
      select * from unnest($1::text[], $2::text[], $3::json[])
@@ -73,7 +81,7 @@ export async function storeShapes(target: Connection, tables: readonly SourceDef
     [
       tables.map(({ schema }) => schema),
       tables.map(({ name }) => name),
-      tables.map((table) => JSON.stringify(shapeOf(table))),
+      tables.map((table) => JSON.stringify({ ...shapeOf(table), ...(replan(table) ? { replan: true } : {}) })),
     ],
   )
 }

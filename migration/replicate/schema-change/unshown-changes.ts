@@ -2,6 +2,7 @@ import type { Connection } from '../../connect.ts'
 import { MigrationError } from '../../errors.ts'
 import type { TableName } from '../../load/tables.ts'
 import { parseLsn, type Lsn } from '../../lsn.ts'
+import type { Statement } from '../apply/statements.ts'
 import { StatementRefused, type TargetTransaction } from '../apply/target-transaction.ts'
 import type { Relation } from '../pgoutput-message.ts'
 import { compareParents, nameOf, parentRefused, readParents } from './parents.ts'
@@ -83,9 +84,15 @@ export class UnshownChanges {
 
   async #bringParents(followed: ReadonlySet<string>): Promise<void> {
     const { source, catalog } = this.#options
-    for (const change of await findParentChanges(source, catalog, followed)) {
-      const { table, sql, step } = change
-      const statements = [{ sql, params: [], kind: 'schema' as const, expected: 0 }]
+    const found = await findParentChanges(source, catalog, followed)
+    if (found.length === 0) return
+    const shapes = new Map((await readShapes(catalog)).map((table) => [nameOf(table), table.shape]))
+    for (const change of found) {
+      const { table, sql, step, attached } = change
+      const statements: Statement[] = [{ sql, params: [], kind: 'schema', expected: 0 }]
+      const shape = attached ? shapes.get(nameOf(table)) : undefined
+      // Foreign keys of the whole table are planned for each of its partitions.
+      if (shape) statements.push(saveShape(table.schema, table.name, { ...shape, replan: true }))
       await this.#orTell(
         this.#alter({ table, statements, steps: [step], refused: (cause) => parentRefused(change, cause) }),
       )

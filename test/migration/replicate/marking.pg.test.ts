@@ -1,3 +1,4 @@
+import { BLOCK } from '../../../migration/replicate/apply/integer-blocks.ts'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { acquireLease } from '../../../migration/control/lease.ts'
 import { Marking } from '../../../migration/replicate/marking.ts'
@@ -68,6 +69,18 @@ test('many marks are put together into few, each key once, and none is lost', as
   const { rows } = await control.query<{ marks: string }>('select marks from pgflex.change_mark order by table_id')
   expect(rows.map(({ marks }) => Number(marks))).toEqual([307, 25 + 20])
   expect((await readComparedTables(control)).get('public\0t')?.marks).toBe(307)
+})
+
+test('a key that JavaScript has no number for is in no block', async () => {
+  await using following = await startFollowing(pair, 'rounded', { ddl: DDL })
+  await using control = await following.context.target('test')
+  const keys = ['-9007199254740993', '-9007199254740992', '-9007199254740991', '-9007199254740990']
+  await control.query(
+    `insert into pgflex.change_mark (table_id, marks, keys, blocks) values (1, 5, array['{${keys.join(',')}}'], array[$1::bigint])`,
+    [Math.floor(Number.MIN_SAFE_INTEGER / BLOCK)],
+  )
+  const left = (await readMarks(control, 1, 1)).keys.map(([key]) => key)
+  expect(new Set(left)).toEqual(new Set(keys.slice(0, 2)))
 })
 
 test('a table is not compared before the target has what was read when its changes were not yet marked', async () => {

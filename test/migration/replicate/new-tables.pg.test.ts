@@ -62,6 +62,29 @@ describe.each([[15, 17]])('PostgreSQL %i to %i', (sourceMajor, targetMajor) => {
     await expectEqualBut(following, ['scratch_1'])
   })
 
+  test('a partition that is made or attached while following has the foreign keys of its table among what waits', async () => {
+    await using following = await startFollowing(pair, 'parts', {
+      ddl: `create table t (id int primary key);
+            create table m (at date, t int) partition by range (at);
+            create table m_1 partition of m for values from ('2024-01-01') to ('2025-01-01');
+            create table lone (at date, t int);
+            alter table m_1 replica identity full; alter table lone replica identity full`,
+      sourceDdl: 'alter table m add constraint to_t foreign key (t) references t',
+    })
+    const waiting = `select string_agg(distinct substring(sql from 'EXISTS "public"."(\\w+)"'), ' ')
+                       from pgflex.statement where kind = 'FK CONSTRAINT' and state = 'pending'`
+    await following.app.query(`create table m_2 partition of m for values from ('2025-01-01') to ('2026-01-01')`)
+    await carry(following)
+    expect(await following.onTarget(waiting)).toBe('m_1 m_2')
+    await following.app.query(`alter table m attach partition lone for values from ('2026-01-01') to ('2027-01-01')`)
+    await following.catchUp()
+    await carry(following)
+    expect(await following.onTarget(waiting)).toBe('lone m_1 m_2')
+    expect(await following.onTarget(`select count(*) from pgflex.table_shape where shape ->> 'replan' = 'true'`)).toBe(
+      '0',
+    )
+  })
+
   test('sequences that are made while following are made on the target, with the columns that they belong to', async () => {
     await using following = await startFollowing(pair, 'counted', {
       ddl: 'create table t (id int primary key, n int)',

@@ -2,6 +2,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { VerificationReport } from '../../../migration/model/status.ts'
 import { follow } from '../../../migration/replicate/follow.ts'
 import { readDatabaseStatus, readEvents, readRecord, updateRecord } from '../../../migration/store/migrations.ts'
+import { describeLasting } from '../../../migration/verify/lasting-differences.ts'
+import { readRowsOf } from '../../../migration/verify/rows-of.ts'
 import { verifyDatabase } from '../../../migration/verify/verify-database.ts'
 import { startServerPair, type ServerPair } from '../../support/servers.ts'
 import { startFollowing, type Following } from '../replicate/following.ts'
@@ -142,6 +144,25 @@ test('lasting differences are found with key and columns, while writes go on', a
   const events = (await readEvents(context.documents, context.key)).filter(({ event }) => event === 'Verified')
   expect(events).toMatchObject([{ level: 'warning' }])
   expect(JSON.stringify(events)).not.toContain('s3cr3t')
+})
+
+test('rows that have become equal hide none that differs', async () => {
+  await using following = await startFollowing(pair, 'hidden', { ddl: DDL })
+  const { app, context } = following
+  await app.query('insert into account select i from generate_series(1, 50) as i')
+  await following.catchUp()
+  await using source = await context.source('test')
+  await using target = await context.target('test')
+  await target.query(`update public.account set note = 'other' where id = 50`)
+  const rows = (await readRowsOf(source, target, 'sha256')).get('public\0account')!
+  const lasting = Array.from({ length: 50 }, (_, i) => ({
+    id: JSON.stringify([String(i + 1)]),
+    source: 'x',
+    strikes: 2,
+  }))
+  const shown = new Map(lasting.map(({ id }) => [id, 'y']))
+  expect((await describeLasting(source, target, rows, lasting, shown)).map(({ key }) => key)).toEqual([{ id: '50' }])
+  expect(await describeLasting(source, target, rows, lasting.slice(0, 49), shown)).toEqual([])
 })
 
 test('a table without identity and an unlogged one are left to the cutover, and it says so', async () => {
