@@ -3,9 +3,7 @@ import type { Lease } from '../control/lease.ts'
 import { formatLsn, type Lsn } from '../lsn.ts'
 import { ChangeMarks } from './apply/change-marks.ts'
 import type { MarkedTable } from './apply/table-marks.ts'
-
-/** Rows of pgflex.change_mark of one table: beyond, they are put together into one. */
-const MANY_MARKS = 500
+import { gatherMarks } from './gather-marks.ts'
 
 /**
  * Which tables the stream marks changes of, as pgflex.compared_table says. A comparison waits until it is told the place
@@ -36,7 +34,7 @@ export class Marking {
     lease: Pick<Lease, 'name' | 'fence'>,
     { tidy }: { tidy: boolean },
   ): Promise<Marking> {
-    if (tidy) await putTogether(catalog)
+    if (tidy) await gatherMarks(catalog)
     const marking = new Marking(catalog, lease)
     await marking.look()
     return marking
@@ -82,37 +80,6 @@ export class Marking {
        update pgflex.compared_table set marked_from = $4
         where id = any ($3::int[]) and marked_from is null and exists (select from held)`,
       [this.#lease.name, this.#lease.fence, tables, formatLsn(lsn)],
-    )
-  }
-}
-
-/**
- * Puts many marks of a table into one that has each key once, in one statement: at no time is a mark missing. What a
- * stream has marked is marked again by the next one, so that without this, marks of busy rows would grow with the time.
- */
-async function putTogether(target: Connection): Promise<void> {
-  const { rows } = await target.query<{ id: string; keys: string | null }>(
-    `select k.table_id as id, max(cardinality(k.keys)) as keys
-       from pgflex.change_mark k
-      group by 1
-     having count(*) > ${MANY_MARKS}`,
-  )
-  for (const { id, keys } of rows) {
-    const columns = Array.from({ length: Number(keys ?? 0) }, (_, i) => `c${i}`)
-    const arrays = columns.map((_, i) => `old.keys[${i + 1}]::text[]`)
-    const key = `
-      key as (select distinct part.* from old, unnest(${arrays.join(', ')}) as part (${columns.join(', ')})
-               where old.keys is not null),`
-    await target.query(
-      `with old as (delete from pgflex.change_mark where table_id = $1 returning keys, blocks),
-            ${keys === null ? '' : key}
-            block as (select distinct part.number from old, unnest(old.blocks) as part (number)),
-            whole as (select ${keys === null ? '0 as keys, null::text[] as texts' : `count(*) as keys, array[${columns.map((name) => `array_agg(${name})::text`).join(', ')}] as texts from key`})
-       insert into pgflex.change_mark (table_id, marks, keys, blocks)
-       select $1, whole.keys + (select count(*) from block), case when whole.keys > 0 then whole.texts end,
-              (select array_agg(number) from block)
-         from whole`,
-      [id],
     )
   }
 }

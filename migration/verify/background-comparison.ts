@@ -13,7 +13,7 @@ import {
   recordDefinitions,
   recordLook,
 } from './compared-tables.ts'
-import { tableKey } from './compared-table.ts'
+import { tableKey, tableTitle } from './compared-table.ts'
 import { readDefinitions } from './table-definition.ts'
 import { targetReaches } from './target-reaches.ts'
 import {
@@ -112,7 +112,7 @@ function keptTables(verification: Verification): KeptTables {
       return true
     },
     async end({ schema, name, id }) {
-      const title = `${schema}.${name}`
+      const title = tableTitle({ schema, name })
       const { differences, whileFollowing } = state.report
       // Rows that changed at every look are marked: nothing has to be known of them.
       const isEqual = ![...differences, ...whileFollowing!.skipped].some(({ table }) => table === title)

@@ -3,7 +3,7 @@ import type { TableDifference } from '../model/status.ts'
 import { bothSettled } from './both-settled.ts'
 import { commonDigest, versionOf } from './compare-checksums.ts'
 import type { ComparedTableState } from './compared-tables.ts'
-import { tableKey, type TableName } from './compared-table.ts'
+import { tableKey, tableTitle, type TableName } from './compared-table.ts'
 import type { Condition } from './key-range.ts'
 import { addRowDifferences, ROWS_SHOWN } from './row-differences.ts'
 import { digestsWhere, hashWhere, type RowsOf } from './row-digests.ts'
@@ -73,7 +73,7 @@ export async function compareAtMarks(
       found.rows += Number(left.rows)
       if (left.rows !== right.rows || left.hash !== right.hash) {
         await describeDifferences(pair.source, pair.target, piece, found.differences)
-        addHashes(found.differences, titleOf(piece), left, right)
+        addHashes(found.differences, tableTitle(piece.rows.table), left, right)
       }
     })
   }
@@ -87,7 +87,7 @@ async function describeDifferences(
   { rows, condition }: Piece,
   differences: TableDifference[],
 ): Promise<void> {
-  const title = titleOf({ rows })
+  const title = tableTitle(rows.table)
   const known = differences.find(({ table }) => table === title)?.rows?.length ?? 0
   if (known >= ROWS_SHOWN) return
   const [left, right] = await bothSettled(digestsWhere(source, rows, condition), digestsWhere(target, rows, condition))
@@ -103,10 +103,6 @@ function addHashes(differences: TableDifference[], table: string, source: TableH
   if (differences.some((one) => one.table === table)) return
   const words = ({ rows, hash }: TableHash): string => `${rows} changed rows, hash ${hash}`
   differences.push({ table, source: words(source), target: words(target), rows: [] })
-}
-
-function titleOf({ rows: { table } }: Pick<Piece, 'rows'>): string {
-  return `${table.schema}.${table.name}`
 }
 
 /** Rows are found through the index of their key; left to itself, the planner may read a table whole for some thousand. */

@@ -4,6 +4,7 @@ import {
   listComparedColumns,
   listComparedTables,
   tableKey,
+  tableTitle,
   type ComparedColumn,
   type TableName,
 } from './compared-table.ts'
@@ -56,11 +57,11 @@ export async function compareTables(
     const difference = measure.columns ? columnDifference(left?.columns, right?.columns) : undefined
     if (!left || !right) {
       differences.push({
-        table: label(table),
+        table: tableTitle(table),
         source: left ? 'the table' : 'no such table',
         target: right ? 'the table' : 'no such table',
       })
-    } else if (difference) differences.push({ table: label(table), ...difference })
+    } else if (difference) differences.push({ table: tableTitle(table), ...difference })
     else {
       const ours = { bytes: left.bytes, columns: left.columns, sums: noRows() }
       const theirs = { bytes: right.bytes, columns: sameOrder(left.columns, right.columns), sums: noRows() }
@@ -83,7 +84,7 @@ export async function compareTables(
     if (before.rows === after.rows && before.hash === after.hash) continue
     const sameRows = before.rows === after.rows
     const words = ({ rows, hash }: TableHash): string => `${rows} rows${sameRows ? `, hash ${hash}` : ''}`
-    differences.push({ table: label(table), source: words(before), target: words(after) })
+    differences.push({ table: tableTitle(table), source: words(before), target: words(after) })
   }
   return {
     mode: measure.mode,
@@ -226,8 +227,4 @@ async function withSide<T>(side: Side, work: (connection: Connection) => Promise
   if (typeof side !== 'function') return work(side)
   await using connection = await side()
   return await work(connection)
-}
-
-function label({ schema, name }: TableName): string {
-  return `${schema}.${name}`
 }

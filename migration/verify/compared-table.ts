@@ -80,3 +80,8 @@ export async function listComparedColumns(connection: Connection): Promise<Map<s
 export function tableKey({ schema, name }: TableName): string {
   return `${schema}\0${name}`
 }
+
+/** `schema.table`, for people. */
+export function tableTitle({ schema, name }: TableName): string {
+  return `${schema}.${name}`
+}

@@ -9,7 +9,7 @@ import { SourceMarks } from '../replicate/source-marks.ts'
 import { commonDigest, versionOf } from './compare-checksums.ts'
 import { compareRange } from './compare-range.ts'
 import { compareSchemas, lastingObjects } from './compare-schemas.ts'
-import { listComparedTables, tableKey, type TableName } from './compared-table.ts'
+import { listComparedTables, tableKey, tableTitle, type TableName } from './compared-table.ts'
 import { describeLasting } from './lasting-differences.ts'
 import { digestsOf, type RowsOf } from './row-digests.ts'
 import { addRowDifferences } from './row-differences.ts'
@@ -137,7 +137,7 @@ async function plan({ context, source, target, control, state, kept }: Verificat
         ? undefined
         : 'it has no replica identity, and is copied again at the cutover'
     if (reason !== undefined) {
-      whileFollowing!.skipped.push({ table: title(table), reason })
+      whileFollowing!.skipped.push({ table: tableTitle(table), reason })
       left.push(table)
     }
     return reason === undefined
@@ -167,7 +167,7 @@ async function compare({ source, target, state }: Verification, rows: RowsOf): P
   if (truncated) state.attempts++
   if (truncated && !again) {
     const reason = 'in a part of it more rows differed at every look than are looked at one by one'
-    state.report.whileFollowing!.skipped.push({ table: title(rows.table), reason })
+    state.report.whileFollowing!.skipped.push({ table: tableTitle(rows.table), reason })
   }
   state.suspects = {
     lsn,
@@ -189,7 +189,7 @@ async function settle(verification: Verification, rows: RowsOf, suspects: Suspec
   const { lasting, open } = judgeSuspects(suspects.rows, { target: shown, source: after })
   const found = await describeLasting(source, target, rows, lasting, shown)
   if (signal.aborted) return
-  if (addRowDifferences(state.report.differences, title(rows.table), found)) {
+  if (addRowDifferences(state.report.differences, tableTitle(rows.table), found)) {
     moveOn(state, undefined)
   } else if (open.length > 0 && suspects.round < ROUNDS) {
     state.suspects = { ...suspects, lsn, round: suspects.round + 1, rows: open }
@@ -219,10 +219,6 @@ async function sourceEnd(source: Connection): Promise<string> {
 }
 
 function skip(state: VerificationState, table: TableName, reason: string): void {
-  state.report.whileFollowing!.skipped.push({ table: title(table), reason })
+  state.report.whileFollowing!.skipped.push({ table: tableTitle(table), reason })
   moveOn(state, undefined)
-}
-
-function title({ schema, name }: TableName): string {
-  return `${schema}.${name}`
 }
