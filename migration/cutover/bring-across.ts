@@ -17,6 +17,7 @@ import { flushedLsn, takeEndLsn } from './end-lsn.ts'
 import { freezeSource } from './freeze-source.ts'
 import type { KeptSessions } from './kept-sessions.ts'
 import { refuseLateWrites } from './late-writes.ts'
+import { whileSourceAnswers } from './silent-source.ts'
 import { fillUnfollowedTables } from './unlogged-tables.ts'
 
 /**
@@ -26,7 +27,17 @@ import { fillUnfollowedTables } from './unlogged-tables.ts'
  * @param lease of the cutover, in the control schema of `target`
  * @param kept sessions of both sides, opened here before the freeze
  */
-export async function bringAcross(
+export function bringAcross(
+  context: DatabaseContext,
+  steps: CutoverSteps,
+  lease: Lease,
+  target: Connection,
+  kept: KeptSessions,
+): Promise<void> {
+  return whileSourceAnswers(context, () => bring(context, steps, lease, target, kept))
+}
+
+async function bring(
   context: DatabaseContext,
   steps: CutoverSteps,
   lease: Lease,
