@@ -11,6 +11,7 @@ import { acquireLease, checkFence, leaseLost, type Lease } from '../control/leas
 import { takeEndLsn } from '../cutover/end-lsn.ts'
 import { connectIfThere } from '../cutover/target-if-there.ts'
 import { errorText, MigrationError, sqlState } from '../errors.ts'
+import { CARRIED_ROWS } from '../load/copy-extension-tables.ts'
 import { listTableNames, type ListedTable, type TableName } from '../load/tables.ts'
 import { formatLsn } from '../lsn.ts'
 import { fallbackIsOn } from '../model/fallback.ts'
@@ -126,6 +127,10 @@ async function begin(context: DatabaseContext, attempt: string): Promise<object>
     source,
     tables.map(({ oid }) => Number(oid)),
   )
+  const { rows: carried } = await source.query<{ name: string }>(
+    `select name from pgflex.step where starts_with(name, $1)`,
+    [CARRIED_ROWS],
+  )
   await old.query('set synchronous_commit = on')
   await old.query('begin')
   try {
@@ -147,6 +152,8 @@ async function begin(context: DatabaseContext, attempt: string): Promise<object>
         [tables.map(({ schema }) => schema), tables.map(({ name }) => name), lsn],
       )
       await storeShapes(old, [...shapes.values()])
+      // Equal by now: at a switch back the rows of the old server are ours to replace.
+      for (const { name } of carried) await markStepDone(old, name)
     }
     await old.query('commit')
   } catch (error) {

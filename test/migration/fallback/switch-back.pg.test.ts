@@ -16,7 +16,7 @@ import {
   updateRecord,
 } from '../../../migration/store/migrations.ts'
 import { passwordName } from '../../../migration/store/secrets.ts'
-import { SOURCE_USER, type ServerPair } from '../../support/servers.ts'
+import { APP_USER, SOURCE_USER, type ServerPair } from '../../support/servers.ts'
 import { isFrozen, leftOf, readyToCutOver, startFallbackPair, type WithWayBack } from './cut-over.ts'
 import { CONSISTENT, startWriters, WRITERS_DDL, WRITERS_ROWS } from './writers.ts'
 
@@ -124,6 +124,25 @@ test('a switch back brings sequences, large objects and tables without a key, an
   const { documents, secrets, key } = way.migration.context
   expect((await readServerStatus(documents, key)).outcome).toBeUndefined()
   expect(await secrets.get(passwordName(key, 'source'))).toBeDefined()
+})
+
+test('a switch back brings what users have changed in tables of extensions', async () => {
+  await using way = await readyToCutOver(pair, 'extended', { ddl: TABLES, rows: ROWS })
+  const extend = `
+    set role ${APP_USER}; create table setting (name text primary key, value text); reset role;
+    create extension citext; alter extension citext add table setting;
+    update pg_extension set extconfig = array['setting'::regclass]::oid[], extcondition = array['']
+     where extname = 'citext'`
+  await way.onSource(`${extend}; insert into setting values ('a', '1')`)
+  await way.onTarget(extend)
+  await way.cutOver()
+  await way.onTarget(`update setting set value = '2'`)
+  await way.catchUp()
+  await way.ask('switchBack')
+  expect(await switchBack(await way.context())).toEqual({ next: 'finished' })
+  expect(await way.onSource('select name, value from setting')).toEqual([{ name: 'a', value: '2' }])
+  expect((await way.backStatus()).warnings.filter((warning) => warning.includes('extension'))).toEqual([])
+  expect(await endFallback(await way.context())).toEqual({ finished: true })
 })
 
 test('a switch back that fails lets writes in on the new server again, says why, and goes on following', async () => {
