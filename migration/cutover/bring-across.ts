@@ -14,7 +14,7 @@ import { verifyDatabase } from '../verify/verify-database.ts'
 import type { CutoverSteps } from './cutover-steps.ts'
 import { beginDrain, type Drain } from './drain.ts'
 import { flushedLsn, takeEndLsn } from './end-lsn.ts'
-import { freezeSource } from './freeze-source.ts'
+import { freezeSource, requireFreeze } from './freeze-source.ts'
 import type { KeptSessions } from './kept-sessions.ts'
 import { refuseLateWrites } from './late-writes.ts'
 import { whileSourceAnswers } from './silent-source.ts'
@@ -54,7 +54,11 @@ async function bring(
   const draining = isDrained ? undefined : kept.use(beginDrain(context))
   await bringChanges(kept.context, steps, lease, target, draining)
   await bringRest(kept.context, steps, lease)
-  await steps.run('check for late writes', () => refuseLateWrites(kept.context, draining?.after()))
+  await steps.run('check for late writes', async () => {
+    const { lsn } = (await steps.detail<{ lsn: string }>('take LSN'))!
+    if (context.record.properties.pgflex.writeFreeze === 'Automatic') await requireFreeze(kept.context)
+    await refuseLateWrites(kept.context, draining?.after(), parseLsn(lsn))
+  })
 }
 
 /** Freezes the source, and brings everything that it has committed. */
