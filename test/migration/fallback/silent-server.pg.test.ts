@@ -154,6 +154,9 @@ test('a server that takes everything and answers nothing is given up, or told of
     expectSwitchBackGivenUp(old),
     expectSilenceTold(slice),
   ])
+  // What was called off lets writes in where they were; what was done anew has moved them.
+  const frozen = [isFrozen(target.way, 'source'), isFrozen(source.way, 'source'), isFrozen(old.way, 'target')]
+  expect(await Promise.all(frozen)).toEqual([true, false, true])
 }, 150_000)
 
 test('a switch back that is called off while the new server is away lets writes in when it is back', async () => {
