@@ -85,6 +85,9 @@ export const SESSION_START = `${NO_TIMEOUTS} union all ${NO_ENCODING}`
 /** Long enough for a distant server with TLS, short enough to tell a wrong address within a minute. */
 const CONNECT_TIMEOUT_MS = 15_000
 
+/** ms for a server to close a connection that has ended; one that hangs does not, and nobody is to wait for it. */
+const END_MS = 5_000
+
 /**
  * Opens a connection with the session settings that carry values exactly.
  *
@@ -151,16 +154,28 @@ async function open(config: pg.ClientConfig): Promise<Connection> {
   client.on('error', () => {})
   try {
     await client.connect()
-    if (config.options !== '') await client.query(SESSION_START)
+    if (config.options !== '') await beginSession(client)
   } catch (error) {
     await client.end().catch(() => {})
     throw error
   }
   return Object.assign(client, {
     async [Symbol.asyncDispose]() {
+      const timer = setTimeout(() => client.connection.stream.destroy(), END_MS)
       await client.end().catch(() => {})
+      clearTimeout(timer)
     },
   })
+}
+
+/** Within the limit of the connection: a pooler may have taken it while its server hangs. */
+async function beginSession(client: pg.Client): Promise<void> {
+  const timer = setTimeout(() => client.connection.stream.destroy(new Error('timeout expired')), CONNECT_TIMEOUT_MS)
+  try {
+    await client.query(SESSION_START)
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 function connectError(

@@ -1,5 +1,7 @@
+import { setTimeout } from 'node:timers/promises'
 import type { Connection } from '../connect.ts'
 import { MigrationError } from '../errors.ts'
+import { watchForSilence } from './silence.ts'
 
 /**
  * The right to write, in the target database. The platform runs an activity at least once and may run two
@@ -17,7 +19,13 @@ export interface Lease extends AsyncDisposable {
   fence: string
   /** Aborted when the lease is lost. */
   lost: AbortSignal
-  /** Registers another session of the holder, to be ended by a successor that finds the holder frozen. */
+  /** Aborted when the server takes renewals and answers none of them, as one that hangs does: no session would tell. */
+  silent: AbortSignal
+  /**
+   * Registers another session of the holder, to be ended by a successor that finds the holder frozen.
+   *
+   * @throws {MigrationError} LeaseLost when there is a successor
+   */
   addSession(connection: Connection): Promise<void>
 }
 
@@ -25,6 +33,8 @@ export interface Lease extends AsyncDisposable {
 const LEASE_SECONDS = 20
 /** Three renewals fit into a lease, so that one slow answer loses nothing. */
 const RENEW_MS = 6_000
+/** ms for the end of a lease to be recorded; without that, it is free when its session has ended. */
+const RELEASE_MS = 5_000
 
 /** A terminated backend is gone within milliseconds, unless its machine is very busy: 0.1 s each. */
 const FROZEN_HOLDER_TRIES = 50
@@ -66,6 +76,7 @@ export async function acquireLease(connection: Connection, name: string): Promis
   const { fence } = taken.rows[0]!
 
   const lost = new AbortController()
+  const silent = new AbortController()
   // A renewal may come due while another query of the lease is under way: one at a time.
   let turn: Promise<unknown> = Promise.resolve()
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
@@ -73,26 +84,31 @@ export async function acquireLease(connection: Connection, name: string): Promis
     turn = result.catch(() => {})
     return result
   }
-  const timer = setInterval(() => {
-    inTurn(() => renew(connection, name, fence)).catch((error) => lost.abort(error))
-  }, RENEW_MS)
+  const watch = watchForSilence({
+    everyMs: RENEW_MS,
+    ask: () => inTurn(() => renew(connection, name, fence)).catch((error: unknown) => lost.abort(error)),
+    onSilent: (ms) => silent.abort(targetSilent(name, ms)),
+  })
   return {
     name,
     fence,
     lost: lost.signal,
+    silent: silent.signal,
     async addSession(session) {
       const { rows: pids } = await session.query<{ pid: string }>('select pg_backend_pid() as pid')
-      await inTurn(() =>
+      const { rowCount } = await inTurn(() =>
         connection.query('update pgflex.lease set pids = pids || $3::int where name = $1 and fence = $2', [
           name,
           fence,
           pids[0]!.pid,
         ]),
       )
+      if (rowCount !== 1) throw leaseLost(name)
     },
     async [Symbol.asyncDispose]() {
-      clearInterval(timer)
-      await inTurn(() => release(connection, name, fence)).catch(() => {})
+      watch[Symbol.dispose]()
+      const released = inTurn(() => release(connection, name, fence)).catch(() => {})
+      await Promise.race([released, setTimeout(RELEASE_MS, undefined, { ref: false })])
     },
   }
 }
@@ -175,5 +191,13 @@ export async function checkFence(
 export function leaseLost(name: string): MigrationError {
   return new MigrationError('LeaseLost', `Another copy of this activity has taken over (${name}); this one stops.`, {
     retryable: true,
+  })
+}
+
+function targetSilent(name: string, ms: number): MigrationError {
+  return new MigrationError('TargetSilent', `The target has not answered for ${ms / 1000} s (lease "${name}").`, {
+    hint: 'Look at that server: a full disk, no memory left, or a failover under way make it hang.',
+    retryable: true,
+    target: 'target',
   })
 }

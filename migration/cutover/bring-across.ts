@@ -14,9 +14,10 @@ import { verifyDatabase } from '../verify/verify-database.ts'
 import type { CutoverSteps } from './cutover-steps.ts'
 import { beginDrain, type Drain } from './drain.ts'
 import { flushedLsn, takeEndLsn } from './end-lsn.ts'
-import { freezeSource } from './freeze-source.ts'
+import { freezeSource, requireFreeze } from './freeze-source.ts'
 import type { KeptSessions } from './kept-sessions.ts'
 import { refuseLateWrites } from './late-writes.ts'
+import { whileSourceAnswers } from './silent-source.ts'
 import { fillUnfollowedTables } from './unlogged-tables.ts'
 
 /**
@@ -26,7 +27,17 @@ import { fillUnfollowedTables } from './unlogged-tables.ts'
  * @param lease of the cutover, in the control schema of `target`
  * @param kept sessions of both sides, opened here before the freeze
  */
-export async function bringAcross(
+export function bringAcross(
+  context: DatabaseContext,
+  steps: CutoverSteps,
+  lease: Lease,
+  target: Connection,
+  kept: KeptSessions,
+): Promise<void> {
+  return whileSourceAnswers(context, () => bring(context, steps, lease, target, kept))
+}
+
+async function bring(
   context: DatabaseContext,
   steps: CutoverSteps,
   lease: Lease,
@@ -43,7 +54,11 @@ export async function bringAcross(
   const draining = isDrained ? undefined : kept.use(beginDrain(context))
   await bringChanges(kept.context, steps, lease, target, draining)
   await bringRest(kept.context, steps, lease)
-  await steps.run('check for late writes', () => refuseLateWrites(kept.context, draining?.after()))
+  await steps.run('check for late writes', async () => {
+    const { lsn } = (await steps.detail<{ lsn: string }>('take LSN'))!
+    if (context.record.properties.pgflex.writeFreeze === 'Automatic') await requireFreeze(kept.context)
+    await refuseLateWrites(kept.context, draining?.after(), parseLsn(lsn))
+  })
 }
 
 /** Freezes the source, and brings everything that it has committed. */

@@ -1,19 +1,18 @@
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
-import { acquireLease, type Lease } from '../control/lease.ts'
+import type { Lease } from '../control/lease.ts'
 import { errorText, MigrationError } from '../errors.ts'
 import { applyPostData } from '../schema/apply-post-data.ts'
 import { restoreIdentityColumns } from '../schema/identity-columns.ts'
 import { reportPostData } from '../schema/report-post-data.ts'
-import { beginWayBack, prepareWayBack, wantsWayBack } from '../fallback/way-back.ts'
+import { beginWayBack, prepareWayBack, removeLeftWayBack, wantsWayBack } from '../fallback/way-back.ts'
 import { afterCutover } from '../model/after-cutover.ts'
-import type { CutoverReport } from '../model/status.ts'
-import { readDatabaseStatus, readEvents } from '../store/migrations.ts'
-import { beginAttempt, decide, underFence, type Attempt } from './attempt.ts'
+import { readDatabaseStatus, readEvents, updateRecord } from '../store/migrations.ts'
+import { decide } from './attempt.ts'
 import { bringAcross } from './bring-across.ts'
-import { callOff, goBack } from './call-off.ts'
+import type { CallOffTerms } from './call-off.ts'
 import { cutoverSteps, type CutoverSteps } from './cutover-steps.ts'
-import { keepSessions, type KeptSessions } from './kept-sessions.ts'
+import { runAttempt, type AtWork } from './run-attempt.ts'
 import { refillUnloggedTables } from './unlogged-tables.ts'
 
 const LAST_EVENT = 'PointApplicationsHere'
@@ -24,55 +23,39 @@ const LAST_EVENT = 'PointApplicationsHere'
  * the migration goes back to following. After it, there is only forwards.
  */
 export async function cutoverDatabase(context: DatabaseContext): Promise<{ next: 'finished' | 'slice' }> {
-  const { calledOff } = await readDatabaseStatus(context.documents, context.key, context.database)
-  if (calledOff) {
-    await goBack(context)
-    return { next: 'slice' }
-  }
-  let own: Attempt | undefined
-  try {
-    await using target = await context.target('cutover')
-    await using leaseSession = await context.target('cutover lease')
-    await using lease = await acquireLease(leaseSession, 'cutover')
-    if (!lease) throw new MigrationError('Busy', 'Another copy of the cutover is at work.', { retryable: true })
-    // A successor that finds us standing still ends this session, and with it every further step.
-    await lease.addSession(target)
-    const status = await beginAttempt(context, lease)
-    if (status.calledOff) return { next: 'slice' }
-    own = { attempt: status.cutover!.startedAt, fence: lease.fence }
-    const fenced = underFence(context, own)
-    await using kept = keepSessions(fenced)
-    try {
-      if (status.cutover!.endedAt === undefined) await bringOver(fenced, kept, status.cutover!, lease, target)
-      await tellCutOver(fenced)
-      return { next: 'finished' }
-    } catch (error) {
-      // Before the sessions are closed: that waits for a target which may not answer.
-      return await goBackOrThrow(context, error, own)
-    }
-  } catch (error) {
-    if (own !== undefined || isCode(error, 'Busy')) throw error
-    return await goBackOrThrow(context, error, undefined)
+  const next = await runAttempt(context, {
+    purpose: 'cutover',
+    terms: callOffTerms(context),
+    async run(work) {
+      if (work.cutover.endedAt === undefined) await bringOver(work)
+      await tellCutOver(work.context)
+    },
+  })
+  // When the user has been told, and the lease is free: it is taken for this as by anybody else.
+  if (next === 'slice') await removeLeftWayBack(context)
+  return { next }
+}
+
+function callOffTerms(context: DatabaseContext): CallOffTerms {
+  const { documents, key, database, record } = context
+  return {
+    what: 'cutover',
+    where: 'the source',
+    event: 'CutoverCalledOff',
+    forget: () =>
+      updateRecord(documents, key, (stored) => {
+        const { [database]: _, ...cutover } = stored.requests.cutover
+        return { ...stored, requests: { ...stored.requests, cutover } }
+      }),
+    after:
+      record.properties.migrationMode === 'Online'
+        ? { phase: 'Following', migrationState: 'WaitingForCutoverTrigger' }
+        : {},
+    words: (message) => message,
   }
 }
 
-async function goBackOrThrow(
-  context: DatabaseContext,
-  error: unknown,
-  own: Attempt | undefined,
-): Promise<{ next: 'slice' }> {
-  if (context.draining.aborted || isCode(error, 'LeaseLost') || !(await callOff(context, error, own))) throw error
-  if (context.record.properties.migrationMode === 'Offline') throw error
-  return { next: 'slice' }
-}
-
-async function bringOver(
-  context: DatabaseContext,
-  kept: KeptSessions,
-  cutover: CutoverReport,
-  lease: Lease,
-  target: Connection,
-): Promise<void> {
+async function bringOver({ context, kept, cutover, lease, target }: AtWork): Promise<void> {
   const steps = cutoverSteps(context, target, lease, cutover.startedAt)
   try {
     if (cutover.decidedAt === undefined) {
@@ -104,7 +87,8 @@ async function goForwards(
     })
     await refillUnloggedTables(context, steps, lease, target)
   } catch (error) {
-    if (!context.draining.aborted && !isCode(error, 'LeaseLost')) await tellHeldUp(context, error)
+    const isLost = error instanceof MigrationError && error.code === 'LeaseLost'
+    if (!context.draining.aborted && !isLost) await tellHeldUp(context, error)
     throw error
   }
 }
@@ -117,10 +101,6 @@ async function tellHeldUp(context: DatabaseContext, error: unknown): Promise<voi
   if (before === undefined || !before.includes(errorText(error))) {
     await context.event({ level: 'error', event: 'CutoverHeldUp', message })
   }
-}
-
-function isCode(error: unknown, code: string): boolean {
-  return error instanceof MigrationError && error.code === code
 }
 
 async function finish(context: DatabaseContext, steps: CutoverSteps): Promise<void> {

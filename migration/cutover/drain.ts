@@ -57,7 +57,11 @@ export function beginDrain(context: DatabaseContext): Drain {
         moved.resolve()
         moved = Promise.withResolvers()
       },
-      onReached: (open) => (stream = open),
+      onReached(open) {
+        // Whoever has given up in the meantime closes nothing any more.
+        if (over.signal.aborted) void open[Symbol.asyncDispose]()
+        else stream = open
+      },
     },
   )
   // Whoever waits for a place is told; until then it is not unhandled.

@@ -1,6 +1,7 @@
 import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
 import { checkFence, type Lease } from '../control/lease.ts'
+import { MigrationError } from '../errors.ts'
 import type { DatabaseStatus } from '../model/status.ts'
 import { readDatabaseStatus } from '../store/migrations.ts'
 import { freezeWrites, readFreezeSetting, unfreezeWrites, type FrozenFrom } from './freeze-writes.ts'
@@ -24,6 +25,21 @@ export async function freezeSource(context: DatabaseContext, lease: Lease, targe
     })
   }
   return {}
+}
+
+/**
+ * After a failover of the source to a standby that had not received it, nobody is stopped any more.
+ *
+ * @throws {MigrationError} FreezeLost
+ */
+export async function requireFreeze(context: DatabaseContext): Promise<void> {
+  await using source = await context.source('freeze setting')
+  if ((await readFreezeSetting(source)).previous === 'on') return
+  throw new MigrationError(
+    'FreezeLost',
+    `Writes are let in on the source: somebody has reset default_transaction_read_only of "${context.database}", or the source has failed over to a server without it.`,
+    { hint: 'Leave it as it is during the cutover, and cut over again.' },
+  )
 }
 
 /** What the database had before, read once: a second look would find our own setting. */

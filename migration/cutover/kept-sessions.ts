@@ -68,7 +68,7 @@ export function keepSessions(context: DatabaseContext): KeptSessions {
   }
 
   async function giveBack(side: Side, session: Connection): Promise<void> {
-    if (ended || !isAtRest(session) || idle[side].length >= KEPT) return session.end()
+    if (ended || !isAtRest(session) || idle[side].length >= KEPT) return endSession(session)
     const ready = session.query(AS_NEW)
     // Nobody waits for it but whoever takes the session next.
     ready.catch(() => {})

@@ -2,6 +2,7 @@ import type { DatabaseContext } from '../context.ts'
 import { errorText } from '../errors.ts'
 import type { Lsn } from '../lsn.ts'
 import { requirePublications } from '../replicate/made-publications.ts'
+import { readProgress } from '../replicate/progress.ts'
 import type { ReplicationStream } from '../replicate/replication-stream.ts'
 import { hasUnshownChanges } from '../replicate/schema-change/unshown-changes.ts'
 import { sourceObjects } from '../replicate/slot-name.ts'
@@ -20,14 +21,27 @@ const ANSWER_MS = 5_000
  * Whatever was committed after the end LSN came from somebody whom the freeze, or the user, has not stopped.
  *
  * @param stream what follows the end, not read yet: when no row comes in it, nothing has to be followed once more
+ * @param end where they begin; undefined when none can have been applied so far
  * @throws {MigrationError} LateWrites
  */
-export async function refuseLateWrites(context: DatabaseContext, stream: ReplicationStream | undefined): Promise<void> {
+export async function refuseLateWrites(
+  context: DatabaseContext,
+  stream: ReplicationStream | undefined,
+  end?: Lsn,
+): Promise<void> {
+  if (end !== undefined && (await hasApplied(context, end))) throw await lateWrites(context, 'Some')
   const until = await takeEndLsn(context)
   if (stream && (await isQuiet(context, stream, until))) return
   await stream?.[Symbol.asyncDispose]()
   const changes = await drain(context, until)
   if (changes > 0) throw await lateWrites(context, changes)
+}
+
+/** Whoever applied them may have died before it could tell: in the drain, or in an earlier check. */
+async function hasApplied(context: DatabaseContext, end: Lsn): Promise<boolean> {
+  await using target = await context.target('late writes')
+  const { appliedLsn } = await readProgress(target, sourceObjects(context.key, context.database).slot)
+  return appliedLsn > end
 }
 
 /** @returns false also when it cannot be told from this stream */

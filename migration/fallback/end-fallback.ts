@@ -83,7 +83,7 @@ async function endServerSide(context: DatabaseContext): Promise<void> {
 /** Lets writes in, if an attempt to switch back has ended without, and drops slot and publications. */
 async function leaveNewServer(context: DatabaseContext, { cutover }: DatabaseStatus): Promise<void> {
   if (cutover?.decidedAt === undefined) await letWritesIn(reversed(context))
-  await dropBackSlot(context)
+  await dropBackSlot(reversed(context))
 }
 
 async function restoreIdentity(back: DatabaseContext): Promise<void> {

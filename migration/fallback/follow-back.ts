@@ -2,7 +2,7 @@ import type { DatabaseContext } from '../context.ts'
 import { followForASlice } from '../replicate/follow.ts'
 import { watchSlot } from '../replicate/retained-wal-watch.ts'
 import { loosenIdentityColumns } from '../schema/identity-columns.ts'
-import { readRecord } from '../store/migrations.ts'
+import { readDatabaseStatus, readRecord } from '../store/migrations.ts'
 import { requireApplyRights } from './apply-rights.ts'
 import { reversed } from './reversed-context.ts'
 
@@ -23,6 +23,9 @@ export async function followBack(context: DatabaseContext): Promise<{ next: Next
   const back = reversed(context)
   const asked = await askedOf(context)
   if (asked !== undefined) return { next: asked }
+  // One that is being called off goes on with that at once: applications wait for it.
+  const { calledOff } = await readDatabaseStatus(context.documents, back.key, context.database)
+  if (calledOff) return { next: 'switchBack' }
   {
     // Also when the old server does not answer: that is when the new one keeps its WAL, and its disk fills.
     await using _look = watchSlot(back)

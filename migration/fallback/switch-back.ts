@@ -1,17 +1,20 @@
-import type { Connection } from '../connect.ts'
 import type { DatabaseContext } from '../context.ts'
-import { acquireLease, type Lease } from '../control/lease.ts'
+import { decide } from '../cutover/attempt.ts'
 import { bringAcross } from '../cutover/bring-across.ts'
+import type { CallOffTerms } from '../cutover/call-off.ts'
 import { cutoverSteps } from '../cutover/cutover-steps.ts'
 import { letWritesIn } from '../cutover/freeze-source.ts'
-import { keepSessions } from '../cutover/kept-sessions.ts'
-import { errorText, MigrationError } from '../errors.ts'
+import { runAttempt, type AtWork } from '../cutover/run-attempt.ts'
+import { MigrationError } from '../errors.ts'
 import { ofWayBack } from '../model/fallback.ts'
+import type { DatabaseStatus } from '../model/status.ts'
 import { applyPostData } from '../schema/apply-post-data.ts'
 import { reportPostData } from '../schema/report-post-data.ts'
-import { updateRecord } from '../store/migrations.ts'
+import { readDatabaseStatus, readEvents, updateRecord } from '../store/migrations.ts'
 import { askedOf } from './follow-back.ts'
 import { reversed } from './reversed-context.ts'
+
+const LAST_EVENT = 'SwitchedBack'
 
 /**
  * Cuts a database over to its old source: the steps of the cutover with the sides changed over, and at the end writes
@@ -23,12 +26,11 @@ import { reversed } from './reversed-context.ts'
 export async function switchBack(context: DatabaseContext): Promise<{ next: 'finished' | 'slice' }> {
   const back = reversed(context)
   const wanted = (await askedOf(context)) === 'switchBack'
-  const { phase, cutover } = await back.status((status) => {
-    // A second copy of this activity comes here also when all is over.
-    if (status.phase === 'CleaningUp' || status.phase === 'Ended') return status
-    const isBegun = status.cutover !== undefined
+  const { phase, cutover, calledOff } = await back.status((status) => {
+    if (isOver(status) || status.calledOff !== undefined) return status
     // The user wants another thing by now. One that is begun is called off below, unless it is decided.
-    if (!wanted && !isBegun) return { ...status, phase: 'Following' }
+    if (!wanted && status.cutover === undefined) return { ...status, phase: 'Following' }
+    // It begins here, and not when there is a lease: it is called off, and told, also when the old server is away.
     return {
       ...status,
       phase: 'CuttingOver',
@@ -36,52 +38,61 @@ export async function switchBack(context: DatabaseContext): Promise<{ next: 'fin
       cutover: status.cutover ?? { startedAt: new Date().toISOString(), steps: [] },
     }
   })
-  if (phase !== 'CuttingOver') return { next: cutover?.endedAt === undefined ? 'slice' : 'finished' }
-  const attempt = cutover!.startedAt
-  try {
-    await using old = await back.target('switch back')
-    await using leaseSession = await back.target('switch back lease')
-    await using lease = await acquireLease(leaseSession, 'cutover')
-    if (!lease) throw new MigrationError('Busy', 'Another copy of the switch back is at work.', { retryable: true })
-    // A successor that finds us standing still ends this session, and with it every further step.
-    await lease.addSession(old)
-    await underLease(context, { attempt, decided: cutover!.decidedAt !== undefined, old, lease })
-  } catch (error) {
-    const mayGoOn = error instanceof MigrationError && (error.code === 'Busy' || error.code === 'LeaseLost')
-    if (context.draining.aborted || mayGoOn || !(await callOff(context, attempt, error))) throw error
-    return { next: 'slice' }
+  // A second copy of this activity comes here also when all is over.
+  if (isOver({ phase })) return { next: cutover?.endedAt === undefined ? 'slice' : 'finished' }
+  if (phase !== 'CuttingOver' && calledOff === undefined) return { next: 'slice' }
+  const next = await runAttempt(back, {
+    purpose: 'switch back',
+    terms: callOffTerms(context),
+    async run(work) {
+      if (work.cutover.endedAt === undefined) await bringBack(context, work)
+      await tellSwitchedBack(context)
+    },
+  })
+  return { next }
+}
+
+function isOver({ phase }: Pick<DatabaseStatus, 'phase'>): boolean {
+  return phase === 'CleaningUp' || phase === 'Ended'
+}
+
+function callOffTerms({ documents, key, database }: DatabaseContext): CallOffTerms {
+  return {
+    what: 'switch back',
+    where: 'the new server',
+    event: 'SwitchBackCalledOff',
+    forget: () =>
+      updateRecord(documents, key, (record) => {
+        const { [database]: asked, ...fallback } = record.requests.fallback ?? {}
+        // It may be another thing by now, and that stays.
+        if (asked?.action !== 'switchBack') return record
+        return { ...record, requests: { ...record.requests, fallback } }
+      }),
+    after: { phase: 'Following' },
+    words: ofWayBack,
   }
-  await finish(context)
-  return { next: 'finished' }
 }
 
-interface Attempt {
-  attempt: string
-  decided: boolean
-  old: Connection
-  lease: Lease
-}
-
-async function underLease(context: DatabaseContext, { attempt, decided, old, lease }: Attempt): Promise<void> {
-  const back = reversed(context)
-  const steps = cutoverSteps(back, old, lease, attempt)
-  await using kept = keepSessions(back)
+async function bringBack(context: DatabaseContext, work: AtWork): Promise<void> {
+  const { context: back, kept, cutover, lease, target: old } = work
+  const steps = cutoverSteps(back, old, lease, cutover.startedAt)
   try {
-    if (!decided) {
+    if (cutover.decidedAt === undefined) {
       await refuseUnwanted(context)
       await bringAcross(back, steps, lease, old, kept)
       // Of tables that were made since the cutover; those of all others are there.
       await steps.run('triggers and constraints', async () => {
         await reportPostData(back, await applyPostData(back, 'cutover'))
       })
-      lease.lost.throwIfAborted()
-      await decide(context, attempt)
+      await refuseUnwanted(context)
+      await decide(back)
     }
     // Identity columns are made as they were after it: a reader on the old server may hold that up.
     await steps.run('let writes in', () => letWritesIn(context))
   } finally {
     await steps.told()
   }
+  await finish(back)
 }
 
 /** @throws {MigrationError} SwitchBackUnwanted */
@@ -90,66 +101,34 @@ async function refuseUnwanted(context: DatabaseContext): Promise<void> {
   throw new MigrationError('SwitchBackUnwanted', 'The end of the way back was asked for instead.')
 }
 
-/** @throws {MigrationError} SwitchBackUnwanted; LeaseLost when another copy has called this attempt off */
-async function decide(context: DatabaseContext, attempt: string): Promise<void> {
-  const back = reversed(context)
-  await refuseUnwanted(context)
-  const { cutover } = await back.status((status) =>
-    status.cutover?.startedAt === attempt
-      ? { ...status, cutover: { ...status.cutover, decidedAt: new Date().toISOString() } }
-      : status,
-  )
-  if (cutover?.startedAt === attempt) return
-  throw new MigrationError('LeaseLost', 'Another copy has called the switch back off.', { retryable: true })
-}
-
-/**
- * Ends an attempt that is not decided: writes are let in again on the new server, the request is forgotten, and why is
- * said. The attempt ends first, so that no copy of it can be decided after that.
- *
- * @returns false when there is only forwards, or another attempt has begun
- */
-async function callOff(context: DatabaseContext, attempt: string, error: unknown): Promise<boolean> {
-  const back = reversed(context)
-  let ended = false
-  await back.status((status) => {
-    ended = status.cutover?.startedAt === attempt && status.cutover.decidedAt === undefined
-    return ended ? { ...status, cutover: undefined } : status
-  })
-  if (!ended) return false
-  await letWritesIn(back)
-  await updateRecord(context.documents, context.key, (record) => {
-    const { [context.database]: asked, ...fallback } = record.requests.fallback ?? {}
-    // It may be another thing by now, and that stays.
-    if (asked?.action !== 'switchBack') return record
-    return { ...record, requests: { ...record.requests, fallback } }
-  })
-  const hint = error instanceof MigrationError && error.hint !== undefined ? ` ${error.hint}` : ''
-  const why = ofWayBack(`${errorText(error)}${hint}`)
-  const message = `The switch back was called off, and writes are let in again on the new server: ${why}`
-  await context.event({ level: 'error', event: 'SwitchBackCalledOff', message })
-  await back.status((status) => ({ ...status, phase: 'Following', message }))
-  return true
-}
-
-async function finish(context: DatabaseContext): Promise<void> {
-  const back = reversed(context)
+async function finish(back: DatabaseContext): Promise<void> {
   const endedAt = new Date().toISOString()
-  const { cutover } = await back.status((status) => {
+  await back.status((status) => {
     const report = status.cutover!
     const freeze = report.steps.find(({ name }) => name === 'freeze writes') ?? report.steps[0]
-    const downtime = (Date.parse(endedAt) - Date.parse(freeze?.startedAt ?? report.startedAt)) / 1000
+    const downtimeSeconds = (Date.parse(endedAt) - Date.parse(freeze?.startedAt ?? report.startedAt)) / 1000
     return {
       ...status,
+      message: undefined,
       latencySeconds: 0,
       lagBytes: 0,
-      cutover: { ...report, endedAt: report.endedAt ?? endedAt, downtimeSeconds: report.downtimeSeconds ?? downtime },
+      cutover: { ...report, endedAt, downtimeSeconds },
     }
   })
-  const { host, port } = context.record.source
+}
+
+/** Also when an earlier call died before it had told it. */
+async function tellSwitchedBack(context: DatabaseContext): Promise<void> {
+  const { documents, key, database, record } = context
+  const { cutover } = await readDatabaseStatus(documents, reversed(context).key, database)
+  const told = (await readEvents(documents, key)).some(
+    (one) => one.event === LAST_EVENT && one.database === database && one.at >= cutover!.endedAt!,
+  )
+  if (told) return
+  const { host, port } = record.source
   await context.event({
     level: 'info',
-    event: 'SwitchedBack',
-    message: `"${context.database}" was switched back to ${host}:${port}; downtime ${cutover!.downtimeSeconds!.toFixed(2)} s. Its applications belong there again; the new server is read-only.`,
+    event: LAST_EVENT,
+    message: `"${database}" was switched back to ${host}:${port}; downtime ${cutover!.downtimeSeconds!.toFixed(2)} s. Its applications belong there again; the new server is read-only.`,
   })
 }

@@ -11,6 +11,7 @@ import { acquireLease, checkFence, leaseLost, type Lease } from '../control/leas
 import { takeEndLsn } from '../cutover/end-lsn.ts'
 import { connectIfThere } from '../cutover/target-if-there.ts'
 import { errorText, MigrationError, sqlState } from '../errors.ts'
+import { CARRIED_ROWS } from '../load/copy-extension-tables.ts'
 import { listTableNames, type ListedTable, type TableName } from '../load/tables.ts'
 import { formatLsn } from '../lsn.ts'
 import { fallbackIsOn } from '../model/fallback.ts'
@@ -65,7 +66,7 @@ async function prepare(context: DatabaseContext, attempt: string, lease: Lease, 
   await requireApplyRights(old)
   if ((await controlSchemaOwner(old)) !== back.key || !(await isStepDone(old, preparedStep(attempt)))) {
     await checkFence(target, lease)
-    await removeWayBack(context)
+    await removeWayBack(context, { lease, target })
     // Before anything is made: whoever has to remove it looks here.
     await back.status({ phase: 'CreatingSlot' })
     await createControlSchema(old, back.key)
@@ -126,6 +127,10 @@ async function begin(context: DatabaseContext, attempt: string): Promise<object>
     source,
     tables.map(({ oid }) => Number(oid)),
   )
+  const { rows: carried } = await source.query<{ name: string }>(
+    `select name from pgflex.step where starts_with(name, $1)`,
+    [CARRIED_ROWS],
+  )
   await old.query('set synchronous_commit = on')
   await old.query('begin')
   try {
@@ -147,6 +152,8 @@ async function begin(context: DatabaseContext, attempt: string): Promise<object>
         [tables.map(({ schema }) => schema), tables.map(({ name }) => name), lsn],
       )
       await storeShapes(old, [...shapes.values()])
+      // Equal by now: at a switch back the rows of the old server are ours to replace.
+      for (const { name } of carried) await markStepDone(old, name)
     }
     await old.query('commit')
   } catch (error) {
@@ -164,42 +171,71 @@ async function tablesOfBoth(back: DatabaseContext, source: Connection, old: Conn
   return (await listTableNames(source, filter)).filter((table) => there.has(keyOf(table)))
 }
 
+/** A cutover's lease, with a session of its holder in the same database. */
+interface Held {
+  lease: Lease
+  target: Connection
+}
+
 /**
  * Removes the way back of a cutover that did not happen, if there is one. Can be repeated: its status goes last. The
  * slot goes first, since nothing else of it fills a disk.
+ *
+ * @param held where another attempt may begin meanwhile: a copy that stands still until then removes nothing of it
  */
-export async function removeWayBack(context: DatabaseContext): Promise<void> {
+export async function removeWayBack(context: DatabaseContext, held?: Held): Promise<void> {
   if (!wantsWayBack(context)) return
   const back = reversed(context)
   const { phase } = await readDatabaseStatus(context.documents, back.key, context.database)
   if (phase === 'Queued') return
-  await dropBackSlot(context)
+  await dropBackSlot(held ? endedBySuccessor(back, held.lease) : back)
+  if (held) await checkFence(held.target, held.lease)
   await removeBackSchema(context)
+  if (held) await checkFence(held.target, held.lease)
   await back.status(() => newDatabaseStatus(context.database))
 }
 
-/** {@link removeWayBack} of a cutover that is called off. The target may be away, which is no reason to go on with it. */
-export async function callOffWayBack(context: DatabaseContext): Promise<void> {
-  await removeWayBack(context).catch((error: unknown) => {
-    const { database, log } = context
+/** Its sessions on the new server end when the lease is taken over: nothing is dropped after that. */
+function endedBySuccessor(back: DatabaseContext, lease: Lease): DatabaseContext {
+  return {
+    ...back,
+    async source(purpose) {
+      const session = await back.source(purpose)
+      try {
+        await lease.addSession(session)
+        return session
+      } catch (error) {
+        await session[Symbol.asyncDispose]()
+        throw error
+      }
+    },
+  }
+}
+
+/**
+ * Removes a way back that has outlived its cutover: its slot would keep WAL on the target for nobody. Tried again with
+ * each slice of following, since a server may be away.
+ */
+export async function removeLeftWayBack(context: DatabaseContext): Promise<void> {
+  if (!wantsWayBack(context)) return
+  const { documents, key, database, log } = context
+  const isLeft = async (): Promise<boolean> => {
+    const { cutover, calledOff } = await readDatabaseStatus(documents, key, database)
+    return cutover === undefined && calledOff === undefined
+  }
+  const { phase } = await readDatabaseStatus(documents, backKey(key), database)
+  if (phase !== 'CreatingSlot' || !(await isLeft())) return
+  try {
+    await using target = await context.target('way back')
+    // A copy of this activity that stood still until the next cutover is none that removes.
+    await using lease = await acquireLease(target, 'cutover')
+    if (lease && (await isLeft())) await removeWayBack(context, { lease, target })
+  } catch (error) {
     log.warn('The way back could not be removed; it is tried again with each slice', {
       database,
       error: errorText(error),
     })
-  })
-}
-
-/** Removes a way back that has outlived its cutover: its slot would keep WAL on the target for nobody. */
-export async function removeLeftWayBack(context: DatabaseContext): Promise<void> {
-  if (!wantsWayBack(context)) return
-  const { documents, key, database } = context
-  if ((await readDatabaseStatus(documents, backKey(key), database)).phase !== 'CreatingSlot') return
-  await using target = await context.target('way back')
-  // A copy of this activity that stood still until the next cutover is none that removes.
-  await using lease = await acquireLease(target, 'cutover')
-  if (!lease) return
-  const { cutover } = await readDatabaseStatus(documents, key, database)
-  if (cutover === undefined) await callOffWayBack(context)
+  }
 }
 
 /** Whether the database was cut over with a way back that has not ended. */
@@ -213,9 +249,9 @@ export async function isWayBackOn(context: DatabaseContext): Promise<boolean> {
 }
 
 /** Drops slot and publications on the new server; a database that has a slot cannot have been dropped. */
-export async function dropBackSlot(context: DatabaseContext): Promise<void> {
+export async function dropBackSlot(back: DatabaseContext): Promise<void> {
   try {
-    await dropPublicationAndSlot(reversed(context))
+    await dropPublicationAndSlot(back)
   } catch (error) {
     if (!(error instanceof MigrationError && error.code === '603102')) throw error
   }

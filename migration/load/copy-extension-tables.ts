@@ -147,8 +147,10 @@ async function planRows(
   return { table: { ...there, columns }, rows, isEmpty: before.length === 0, isSame: same }
 }
 
-/** Remembers that the rows of the target are those of the source. */
-const stepOf = (table: ExtensionTable): string => `extension table ${titleOf(table)}`
+/** Begins the names of steps which remember that the rows of the target are those of the source. */
+export const CARRIED_ROWS = 'extension table '
+
+const stepOf = (table: ExtensionTable): string => CARRIED_ROWS + titleOf(table)
 
 async function deleteRows(target: Connection, { table, isEmpty }: PlannedRows): Promise<true> {
   if (!isEmpty) await target.query(`delete from ${id(table.schema, table.name)} ${table.condition}`)

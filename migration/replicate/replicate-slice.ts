@@ -53,7 +53,10 @@ const DRAIN_MS = 5_000
 export async function replicateSlice(context: DatabaseContext, options: SliceOptions): Promise<SliceResult> {
   growHeapFreely()
   const { slot } = sourceObjects(context.key, context.database)
-  await using leaseSession = await context.target('replicate lease')
+  await using leaseSession = await context.target('replicate lease').catch(async (error: unknown) => {
+    await forgetLatency(context)
+    throw error
+  })
   await using lease = await acquireLease(leaseSession, 'replicate')
   if (!lease) return await busy(context, formatLsn((await readProgress(leaseSession, slot)).appliedLsn))
   try {
@@ -78,6 +81,7 @@ async function followUnder(lease: Lease, context: DatabaseContext, options: Slic
   using end = new SliceEnd(context, options)
   // A statement that waits for a lock would hold up everything.
   using _watch = onAbort(lease.lost, () => breakOff(session))
+  using _silence = onAbort(lease.silent, () => void tellSilent(context, lease))
   using _drain = onAbort(context.draining, () => setTimeout(() => breakOff(session), DRAIN_MS).unref())
 
   const slice: Slice = {
@@ -157,6 +161,15 @@ async function forgetLatency(context: DatabaseContext): Promise<void> {
   await context
     .status((status) => ({ ...status, latencySeconds: undefined, lagBytes: undefined }))
     .catch((error: unknown) => context.log.warn('The status could not be stored', { error: errorText(error) }))
+}
+
+/** It is waited for: a large transaction that is half applied would have to begin anew. */
+async function tellSilent(context: DatabaseContext, lease: Lease): Promise<void> {
+  await forgetLatency(context)
+  const message = errorText(lease.silent.reason)
+  await context.event({ level: 'warning', event: 'TargetSilent', message }).catch((error: unknown) => {
+    context.log.warn('An event could not be stored', { error: errorText(error), message })
+  })
 }
 
 async function busy(context: DatabaseContext, appliedLsn: string): Promise<SliceResult> {

@@ -6,17 +6,25 @@ export interface TcpRelay extends AsyncDisposable {
   port: number
   /** Resets every connection that is open. @returns how many there were */
   breakConnections(): number
+  /** Takes connections and bytes and passes nothing on, as a server that hangs, until it is told to answer. */
+  hang(): void
+  answer(): void
 }
 
 export async function startTcpRelay(server: { host: string; port: number }): Promise<TcpRelay> {
   const pairs = new Set<[Socket, Socket]>()
+  let hangs = false
+  const join = ([client, upstream]: [Socket, Socket]): void => {
+    client.pipe(upstream)
+    upstream.pipe(client)
+  }
   const listener = createServer({ allowHalfOpen: true }, (client) => {
     const upstream = connect({ host: server.host, port: server.port, allowHalfOpen: true })
     const pair: [Socket, Socket] = [client, upstream]
     pairs.add(pair)
+    if (!hangs) join(pair)
     for (const [from, to] of [pair, pair.toReversed() as typeof pair]) {
       from.setNoDelay(true)
-      from.pipe(to)
       from.on('error', () => to.destroy())
       from.on('close', () => {
         pairs.delete(pair)
@@ -34,6 +42,14 @@ export async function startTcpRelay(server: { host: string; port: number }): Pro
   return {
     port: (listener.address() as AddressInfo).port,
     breakConnections,
+    hang() {
+      hangs = true
+      for (const pair of pairs) for (const socket of pair) socket.unpipe().pause()
+    },
+    answer() {
+      hangs = false
+      for (const pair of pairs) join(pair)
+    },
     async [Symbol.asyncDispose]() {
       listener.close()
       breakConnections()

@@ -67,6 +67,21 @@ test('a host that finds the target away in the middle of a cutover lets writes i
   await database.expectCutOver()
 }, 120_000)
 
+test('a cutover is called off when its freeze is gone by the end, although nobody has written', async () => {
+  await using database = await prepareCase(pair, 'freeze_gone')
+  const reached = database.watch.stopAt('check for late writes', 'before')
+  await database.ask()
+  database.start()
+  await reached
+  await database.writers.stop()
+  await database.onSource('alter database freeze_gone reset default_transaction_read_only')
+  database.release()
+  await vi.waitFor(
+    async () => expect((await database.status()).message).toMatch(/called off.*Writes are let in on the source/),
+    WAIT,
+  )
+}, 120_000)
+
 test.each(['sent', 'not sent'])(
   'a copy that stands still while it lets writes in (%s) does not let them in after a later cutover',
   async (sent) => {

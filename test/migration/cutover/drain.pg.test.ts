@@ -83,6 +83,20 @@ test('late changes are found without the stream that the drain has left, and in 
   await refuseLateWrites(context, undefined)
 })
 
+test('a late change is found when whoever applied it died before it could tell', async () => {
+  await using following = await startFollowing(pair, 'applied', TABLES)
+  const { app, context } = following
+  await app.query(`insert into t values (1)`)
+  await following.expectEqual()
+  const end = await takeEndLsn(context)
+  await refuseLateWrites(context, undefined, end)
+  await app.query(`insert into t values (2)`)
+  // As the drain does it before the end is told, or an earlier check.
+  await following.expectEqual()
+  await expect(refuseLateWrites(context, undefined, end)).rejects.toMatchObject({ code: 'LateWrites' })
+  await refuseLateWrites(context, undefined, await takeEndLsn(context))
+})
+
 test('a column that is added after the end comes over, although no row shows it', async () => {
   await using following = await startFollowing(pair, 'altered', TABLES)
   const { app, context } = following

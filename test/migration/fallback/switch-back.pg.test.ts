@@ -4,7 +4,7 @@ import { cutoverDatabase } from '../../../migration/cutover/cutover-database.ts'
 import { endDatabase } from '../../../migration/cutover/end-database.ts'
 import { endFallback } from '../../../migration/fallback/end-fallback.ts'
 import { followBack } from '../../../migration/fallback/follow-back.ts'
-import { beginWayBack, prepareWayBack } from '../../../migration/fallback/way-back.ts'
+import { beginWayBack, prepareWayBack, removeWayBack } from '../../../migration/fallback/way-back.ts'
 import { switchBack } from '../../../migration/fallback/switch-back.ts'
 import { fallbackState } from '../../../migration/model/fallback.ts'
 import { follow } from '../../../migration/replicate/follow.ts'
@@ -16,7 +16,7 @@ import {
   updateRecord,
 } from '../../../migration/store/migrations.ts'
 import { passwordName } from '../../../migration/store/secrets.ts'
-import { SOURCE_USER, type ServerPair } from '../../support/servers.ts'
+import { APP_USER, SOURCE_USER, type ServerPair } from '../../support/servers.ts'
 import { isFrozen, leftOf, readyToCutOver, startFallbackPair, type WithWayBack } from './cut-over.ts'
 import { CONSISTENT, startWriters, WRITERS_DDL, WRITERS_ROWS } from './writers.ts'
 
@@ -124,6 +124,25 @@ test('a switch back brings sequences, large objects and tables without a key, an
   const { documents, secrets, key } = way.migration.context
   expect((await readServerStatus(documents, key)).outcome).toBeUndefined()
   expect(await secrets.get(passwordName(key, 'source'))).toBeDefined()
+})
+
+test('a switch back brings what users have changed in tables of extensions', async () => {
+  await using way = await readyToCutOver(pair, 'extended', { ddl: TABLES, rows: ROWS })
+  const extend = `
+    set role ${APP_USER}; create table setting (name text primary key, value text); reset role;
+    create extension citext; alter extension citext add table setting;
+    update pg_extension set extconfig = array['setting'::regclass]::oid[], extcondition = array['']
+     where extname = 'citext'`
+  await way.onSource(`${extend}; insert into setting values ('a', '1')`)
+  await way.onTarget(extend)
+  await way.cutOver()
+  await way.onTarget(`update setting set value = '2'`)
+  await way.catchUp()
+  await way.ask('switchBack')
+  expect(await switchBack(await way.context())).toEqual({ next: 'finished' })
+  expect(await way.onSource('select name, value from setting')).toEqual([{ name: 'a', value: '2' }])
+  expect((await way.backStatus()).warnings.filter((warning) => warning.includes('extension'))).toEqual([])
+  expect(await endFallback(await way.context())).toEqual({ finished: true })
 })
 
 test('a switch back that fails lets writes in on the new server again, says why, and goes on following', async () => {
@@ -255,6 +274,29 @@ test('a way back that could not be removed when its cutover was called off is re
   }
   await follow(await way.context())
   expect((await leftOf(way)).filter((left) => /^target: (slot|pub)|^source: schema/.test(left))).toEqual([])
+})
+
+test('a copy that stood still while a cutover was called off removes nothing of the way back of the next one', async () => {
+  await using way = await readyToCutOver(pair, 'next_one', { ddl: TABLES, rows: ROWS })
+  const context = await way.context()
+  await using target = await context.target('test')
+  await using leaseSession = await context.target('test')
+  await using lease = await acquireLease(leaseSession, 'cutover')
+  await prepareWayBack(context, 'an earlier attempt', lease!, target)
+  await way.onTarget(`update pgflex.lease set expires_at = now() - interval '1 s' where name = 'cutover'`)
+  await using nextTarget = await context.target('test')
+  await using nextSession = await context.target('test')
+  await using next = await acquireLease(nextSession, 'cutover')
+  await prepareWayBack(context, 'the next attempt', next!, nextTarget)
+  const isThere = async (): Promise<void> =>
+    expect((await leftOf(way)).filter((left) => /^target: slot|^source: schema/.test(left))).toHaveLength(2)
+  await expect(removeWayBack(context, { lease: lease!, target })).rejects.toThrow(/terminat|not queryable/i)
+  await isThere()
+  // Nor does one that goes on with calling off.
+  await context.status({ calledOff: { attempt: 'an earlier attempt', reason: 'It failed.', frozen: false } })
+  expect(await cutoverDatabase(context)).toEqual({ next: 'slice' })
+  await isThere()
+  expect((await way.backStatus()).phase).toBe('CreatingSlot')
 })
 
 test('a cutover that is cancelled takes its way back with it', async () => {
