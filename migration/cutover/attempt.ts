@@ -75,6 +75,7 @@ function isLater({ cutoverFence }: DatabaseStatus, fence: string): boolean {
   return BigInt(cutoverFence ?? 0) > BigInt(fence)
 }
 
-function isOver({ phase }: DatabaseStatus): boolean {
+/** The migration of the database has ended, or is about to: nothing begins any more. */
+export function isOver({ phase }: Pick<DatabaseStatus, 'phase'>): boolean {
   return phase === 'CleaningUp' || phase === 'Ended'
 }

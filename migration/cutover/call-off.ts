@@ -3,7 +3,7 @@ import type { DatabaseContext } from '../context.ts'
 import { errorText, toFailure } from '../errors.ts'
 import type { DatabaseStatus } from '../model/status.ts'
 import { readDatabaseStatus } from '../store/migrations.ts'
-import { mayCallOff, type Attempt } from './attempt.ts'
+import { isOver, mayCallOff, type Attempt } from './attempt.ts'
 import { letWritesIn } from './freeze-source.ts'
 
 /** ms; as long as a slice of following. What is not done then goes on in the next call, which comes without a pause. */
@@ -116,5 +116,5 @@ async function tellStopped(
 }
 
 function isOf(status: DatabaseStatus, { attempt }: CalledOff): boolean {
-  return status.calledOff?.attempt === attempt && status.phase !== 'CleaningUp' && status.phase !== 'Ended'
+  return status.calledOff?.attempt === attempt && !isOver(status)
 }

@@ -7,11 +7,12 @@ import { restoreIdentityColumns } from '../schema/identity-columns.ts'
 import { reportPostData } from '../schema/report-post-data.ts'
 import { beginWayBack, prepareWayBack, removeLeftWayBack, wantsWayBack } from '../fallback/way-back.ts'
 import { afterCutover } from '../model/after-cutover.ts'
-import { readDatabaseStatus, readEvents, updateRecord } from '../store/migrations.ts'
+import { readDatabaseStatus, updateRecord } from '../store/migrations.ts'
 import { decide } from './attempt.ts'
 import { bringAcross } from './bring-across.ts'
 import type { CallOffTerms } from './call-off.ts'
 import { cutoverSteps, type CutoverSteps } from './cutover-steps.ts'
+import { finishAttempt, isTold } from './finish-attempt.ts'
 import { runAttempt, type AtWork } from './run-attempt.ts'
 import { refillUnloggedTables } from './unlogged-tables.ts'
 
@@ -69,7 +70,7 @@ async function bringOver({ context, kept, cutover, lease, target }: AtWork): Pro
   } finally {
     await steps.told()
   }
-  await finish(context, steps)
+  await finishAttempt(context, steps)
 }
 
 async function goForwards(
@@ -103,34 +104,11 @@ async function tellHeldUp(context: DatabaseContext, error: unknown): Promise<voi
   }
 }
 
-async function finish(context: DatabaseContext, steps: CutoverSteps): Promise<void> {
-  const [done, lsn] = [await steps.done(), await steps.detail<{ lsn: string }>('take LSN')]
-  const endedAt = done.at(-1)!.endedAt!
-  const freeze = done.find(({ name }) => name === 'freeze writes') ?? done[0]!
-  const downtimeSeconds = (Date.parse(endedAt) - Date.parse(freeze.startedAt)) / 1000
-  await context.status((status) => ({
-    ...status,
-    message: undefined,
-    latencySeconds: 0,
-    lagBytes: 0,
-    cutover: {
-      ...status.cutover!,
-      endedAt,
-      downtimeSeconds,
-      ...(lsn ? { endLsn: lsn.lsn } : {}),
-      steps: done,
-    },
-  }))
-}
-
 /** Also when an earlier call died before it had told all of it. */
 async function tellCutOver(context: DatabaseContext): Promise<void> {
   const { documents, key, database, record } = context
   const { cutover } = await readDatabaseStatus(documents, key, database)
-  const told = (await readEvents(documents, key)).some(
-    (one) => one.event === LAST_EVENT && one.database === database && one.at >= cutover!.endedAt!,
-  )
-  if (told) return
+  if (await isTold(context, LAST_EVENT, cutover!.endedAt!)) return
   await context.event({
     level: 'info',
     event: 'CutOver',

@@ -93,7 +93,7 @@ export function beginDrain(context: DatabaseContext): Drain {
     async [Symbol.asyncDispose]() {
       // A large transaction may be arriving: it is left for later.
       over.abort()
-      // Whoever calls the cutover off lets writes in after this; a target may not answer at all.
+      // The next call comes after this; a target may not answer at all.
       await Promise.race([slice.catch(() => {}), setTimeout(END_MS, undefined, { ref: false })])
       await stream?.[Symbol.asyncDispose]()
     },

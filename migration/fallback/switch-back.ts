@@ -1,16 +1,16 @@
 import type { DatabaseContext } from '../context.ts'
-import { decide } from '../cutover/attempt.ts'
+import { decide, isOver } from '../cutover/attempt.ts'
 import { bringAcross } from '../cutover/bring-across.ts'
 import type { CallOffTerms } from '../cutover/call-off.ts'
 import { cutoverSteps } from '../cutover/cutover-steps.ts'
+import { finishAttempt, isTold } from '../cutover/finish-attempt.ts'
 import { letWritesIn } from '../cutover/freeze-source.ts'
 import { runAttempt, type AtWork } from '../cutover/run-attempt.ts'
 import { MigrationError } from '../errors.ts'
 import { ofWayBack } from '../model/fallback.ts'
-import type { DatabaseStatus } from '../model/status.ts'
 import { applyPostData } from '../schema/apply-post-data.ts'
 import { reportPostData } from '../schema/report-post-data.ts'
-import { readDatabaseStatus, readEvents, updateRecord } from '../store/migrations.ts'
+import { readDatabaseStatus, updateRecord } from '../store/migrations.ts'
 import { askedOf } from './follow-back.ts'
 import { reversed } from './reversed-context.ts'
 
@@ -52,10 +52,6 @@ export async function switchBack(context: DatabaseContext): Promise<{ next: 'fin
   return { next }
 }
 
-function isOver({ phase }: Pick<DatabaseStatus, 'phase'>): boolean {
-  return phase === 'CleaningUp' || phase === 'Ended'
-}
-
 function callOffTerms({ documents, key, database }: DatabaseContext): CallOffTerms {
   return {
     what: 'switch back',
@@ -92,7 +88,7 @@ async function bringBack(context: DatabaseContext, work: AtWork): Promise<void> 
   } finally {
     await steps.told()
   }
-  await finish(back)
+  await finishAttempt(back, steps)
 }
 
 /** @throws {MigrationError} SwitchBackUnwanted */
@@ -101,30 +97,11 @@ async function refuseUnwanted(context: DatabaseContext): Promise<void> {
   throw new MigrationError('SwitchBackUnwanted', 'The end of the way back was asked for instead.')
 }
 
-async function finish(back: DatabaseContext): Promise<void> {
-  const endedAt = new Date().toISOString()
-  await back.status((status) => {
-    const report = status.cutover!
-    const freeze = report.steps.find(({ name }) => name === 'freeze writes') ?? report.steps[0]
-    const downtimeSeconds = (Date.parse(endedAt) - Date.parse(freeze?.startedAt ?? report.startedAt)) / 1000
-    return {
-      ...status,
-      message: undefined,
-      latencySeconds: 0,
-      lagBytes: 0,
-      cutover: { ...report, endedAt, downtimeSeconds },
-    }
-  })
-}
-
 /** Also when an earlier call died before it had told it. */
 async function tellSwitchedBack(context: DatabaseContext): Promise<void> {
-  const { documents, key, database, record } = context
+  const { documents, database, record } = context
   const { cutover } = await readDatabaseStatus(documents, reversed(context).key, database)
-  const told = (await readEvents(documents, key)).some(
-    (one) => one.event === LAST_EVENT && one.database === database && one.at >= cutover!.endedAt!,
-  )
-  if (told) return
+  if (await isTold(context, LAST_EVENT, cutover!.endedAt!)) return
   const { host, port } = record.source
   await context.event({
     level: 'info',
